@@ -1,0 +1,1 @@
+//! The record of a connection or request, and its writer.

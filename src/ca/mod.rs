@@ -1,0 +1,1 @@
+//! The local CA: minting and caching leaves.

@@ -1,0 +1,1 @@
+//! The way of a connection and of a request.

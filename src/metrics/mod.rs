@@ -1,0 +1,1 @@
+//! All metric families in one struct.

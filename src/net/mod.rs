@@ -1,0 +1,1 @@
+//! Listeners, origin, sniffing, resolving, dialling.

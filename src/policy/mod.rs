@@ -1,0 +1,4 @@
+//! Rules to verdicts.
+
+pub mod path;
+pub mod rule;
