@@ -53,6 +53,8 @@ pub enum Reason {
     BadMethod,
     /// An expectation other than `100-continue`.
     BadExpectation,
+    /// A protocol upgrade that is not passed.
+    UpgradeRefused,
     /// No rule allows it.
     NoRule,
     /// A rule denies it.
@@ -123,6 +125,7 @@ impl Reason {
         Self::Misdirected,
         Self::BadMethod,
         Self::BadExpectation,
+        Self::UpgradeRefused,
         Self::NoRule,
         Self::DeniedByRule,
         Self::ForeignCredential,
@@ -198,6 +201,7 @@ impl Reason {
             | Self::Misdirected
             | Self::BadMethod
             | Self::BadExpectation
+            | Self::UpgradeRefused
             | Self::NoRule
             | Self::DeniedByRule
             | Self::ForeignCredential
@@ -243,6 +247,7 @@ impl Reason {
     }
 
     /// Label, status, title and Proxy-Status error: one row per reason.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn facts(self) -> (&'static str, StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         const DENIED: &str = "http_request_denied";
@@ -253,21 +258,38 @@ impl Reason {
         match self {
             Self::Loop => ("loop", S::FORBIDDEN, "Loop", "proxy_loop_detected"),
             Self::NoOrigin => ("no_origin", S::FORBIDDEN, "Not redirected", DENIED),
-            Self::ConnectionLimit => {
-                ("connection_limit", S::SERVICE_UNAVAILABLE, "Too many connections", LIMIT)
-            }
-            Self::UnknownProtocol => {
-                ("unknown_protocol", S::BAD_REQUEST, "Neither TLS nor HTTP", DENIED)
-            }
-            Self::HandshakeTimeout => {
-                ("handshake_timeout", S::REQUEST_TIMEOUT, "Handshake timeout", BAD)
-            }
+            Self::ConnectionLimit => (
+                "connection_limit",
+                S::SERVICE_UNAVAILABLE,
+                "Too many connections",
+                LIMIT,
+            ),
+            Self::UnknownProtocol => (
+                "unknown_protocol",
+                S::BAD_REQUEST,
+                "Neither TLS nor HTTP",
+                DENIED,
+            ),
+            Self::HandshakeTimeout => (
+                "handshake_timeout",
+                S::REQUEST_TIMEOUT,
+                "Handshake timeout",
+                BAD,
+            ),
             Self::BadHello => ("bad_hello", S::BAD_REQUEST, "Bad ClientHello", BAD),
             Self::NoServerName => ("no_server_name", S::FORBIDDEN, "No server name", DENIED),
-            Self::HandshakeFailed => {
-                ("handshake_failed", S::BAD_REQUEST, "TLS handshake failed", BAD)
-            }
-            Self::MintLimit => ("mint_limit", S::TOO_MANY_REQUESTS, "Too many new names", LIMIT),
+            Self::HandshakeFailed => (
+                "handshake_failed",
+                S::BAD_REQUEST,
+                "TLS handshake failed",
+                BAD,
+            ),
+            Self::MintLimit => (
+                "mint_limit",
+                S::TOO_MANY_REQUESTS,
+                "Too many new names",
+                LIMIT,
+            ),
             Self::UnknownAgent => ("unknown_agent", S::FORBIDDEN, "Unknown agent", DENIED),
             Self::Malformed => ("malformed", S::BAD_REQUEST, "Malformed request", BAD),
             Self::BadPath => ("bad_path", S::BAD_REQUEST, "Ambiguous path", BAD),
@@ -277,34 +299,74 @@ impl Reason {
                 "Request head too large",
                 BAD,
             ),
-            Self::UriTooLong => ("uri_too_long", S::URI_TOO_LONG, "Request target too long", BAD),
-            Self::BodyTooLarge => {
-                ("body_too_large", S::PAYLOAD_TOO_LARGE, "Request body too large", BAD)
-            }
-            Self::RequestTimeout => {
-                ("request_timeout", S::REQUEST_TIMEOUT, "Request too slow", BAD)
-            }
-            Self::Misdirected => {
-                ("misdirected", S::MISDIRECTED_REQUEST, "Misdirected request", DENIED)
-            }
-            Self::BadMethod => ("bad_method", S::METHOD_NOT_ALLOWED, "Method not passed", DENIED),
-            Self::BadExpectation => {
-                ("bad_expectation", S::EXPECTATION_FAILED, "Unknown expectation", BAD)
-            }
+            Self::UriTooLong => (
+                "uri_too_long",
+                S::URI_TOO_LONG,
+                "Request target too long",
+                BAD,
+            ),
+            Self::BodyTooLarge => (
+                "body_too_large",
+                S::PAYLOAD_TOO_LARGE,
+                "Request body too large",
+                BAD,
+            ),
+            Self::RequestTimeout => (
+                "request_timeout",
+                S::REQUEST_TIMEOUT,
+                "Request too slow",
+                BAD,
+            ),
+            Self::Misdirected => (
+                "misdirected",
+                S::MISDIRECTED_REQUEST,
+                "Misdirected request",
+                DENIED,
+            ),
+            Self::BadMethod => (
+                "bad_method",
+                S::METHOD_NOT_ALLOWED,
+                "Method not passed",
+                DENIED,
+            ),
+            Self::BadExpectation => (
+                "bad_expectation",
+                S::EXPECTATION_FAILED,
+                "Unknown expectation",
+                BAD,
+            ),
+            Self::UpgradeRefused => (
+                "upgrade_refused",
+                S::NOT_IMPLEMENTED,
+                "Upgrade not passed",
+                DENIED,
+            ),
             Self::NoRule => ("no_rule", S::FORBIDDEN, "Not allowed", DENIED),
             Self::DeniedByRule => ("denied_by_rule", S::FORBIDDEN, "Denied by rule", DENIED),
-            Self::ForeignCredential => {
-                ("foreign_credential", S::FORBIDDEN, "Foreign credential", DENIED)
-            }
-            Self::RateLimited => {
-                ("rate_limited", S::TOO_MANY_REQUESTS, "Too many refused requests", LIMIT)
-            }
-            Self::AuditFull => {
-                ("audit_full", S::SERVICE_UNAVAILABLE, "Audit log behind", OURS)
-            }
-            Self::AuditUnwritable => {
-                ("audit_unwritable", S::SERVICE_UNAVAILABLE, "Audit log not writable", OURS)
-            }
+            Self::ForeignCredential => (
+                "foreign_credential",
+                S::FORBIDDEN,
+                "Foreign credential",
+                DENIED,
+            ),
+            Self::RateLimited => (
+                "rate_limited",
+                S::TOO_MANY_REQUESTS,
+                "Too many refused requests",
+                LIMIT,
+            ),
+            Self::AuditFull => (
+                "audit_full",
+                S::SERVICE_UNAVAILABLE,
+                "Audit log behind",
+                OURS,
+            ),
+            Self::AuditUnwritable => (
+                "audit_unwritable",
+                S::SERVICE_UNAVAILABLE,
+                "Audit log not writable",
+                OURS,
+            ),
             Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "Going away", OURS),
             Self::CredentialUnavailable => (
                 "credential_unavailable",
@@ -312,36 +374,54 @@ impl Reason {
                 "Credential not available",
                 CONFIG,
             ),
-            Self::UpstreamLimit => {
-                ("upstream_limit", S::SERVICE_UNAVAILABLE, "Too many upstream connections", LIMIT)
-            }
-            Self::NameNotFound => {
-                ("name_not_found", S::BAD_GATEWAY, "Name not found", "dns_error")
-            }
-            Self::ResolverFailed => {
-                ("resolver_failed", S::BAD_GATEWAY, "Resolver failed", "dns_error")
-            }
+            Self::UpstreamLimit => (
+                "upstream_limit",
+                S::SERVICE_UNAVAILABLE,
+                "Too many upstream connections",
+                LIMIT,
+            ),
+            Self::NameNotFound => (
+                "name_not_found",
+                S::BAD_GATEWAY,
+                "Name not found",
+                "dns_error",
+            ),
+            Self::ResolverFailed => (
+                "resolver_failed",
+                S::BAD_GATEWAY,
+                "Resolver failed",
+                "dns_error",
+            ),
             Self::ForbiddenNetwork => (
                 "forbidden_network",
                 S::FORBIDDEN,
                 "Forbidden network",
                 "destination_ip_prohibited",
             ),
-            Self::ConnectFailed => {
-                ("connect_failed", S::BAD_GATEWAY, "Connection failed", "connection_refused")
-            }
-            Self::ConnectTimeout => {
-                ("connect_timeout", S::GATEWAY_TIMEOUT, "Connection timeout", "connection_timeout")
-            }
+            Self::ConnectFailed => (
+                "connect_failed",
+                S::BAD_GATEWAY,
+                "Connection failed",
+                "connection_refused",
+            ),
+            Self::ConnectTimeout => (
+                "connect_timeout",
+                S::GATEWAY_TIMEOUT,
+                "Connection timeout",
+                "connection_timeout",
+            ),
             Self::UpstreamCertificate => (
                 "upstream_certificate",
                 S::BAD_GATEWAY,
                 "Server certificate not valid",
                 "tls_certificate_error",
             ),
-            Self::UpstreamTls => {
-                ("upstream_tls", S::BAD_GATEWAY, "TLS with the server failed", "tls_protocol_error")
-            }
+            Self::UpstreamTls => (
+                "upstream_tls",
+                S::BAD_GATEWAY,
+                "TLS with the server failed",
+                "tls_protocol_error",
+            ),
             Self::UpstreamMalformed => (
                 "upstream_malformed",
                 S::BAD_GATEWAY,
@@ -360,12 +440,46 @@ impl Reason {
                 "Server timeout",
                 "http_response_timeout",
             ),
-            Self::AgentClosed => {
-                ("agent_closed", S::BAD_REQUEST, "Agent went away", "connection_terminated")
-            }
-            Self::Internal => {
-                ("internal", S::INTERNAL_SERVER_ERROR, "Gateway defect", "proxy_internal_error")
-            }
+            Self::AgentClosed => (
+                "agent_closed",
+                S::BAD_REQUEST,
+                "Agent went away",
+                "connection_terminated",
+            ),
+            Self::Internal => (
+                "internal",
+                S::INTERNAL_SERVER_ERROR,
+                "Gateway defect",
+                "proxy_internal_error",
+            ),
+        }
+    }
+}
+
+/// What was decided about a connection or request, as records and metrics name it.
+///
+/// A request that was allowed and failed later is still `allow`; its reason says what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It may go.
+    Allow,
+    /// It may not.
+    Deny,
+    /// It would have been denied, and was let through in observe mode.
+    Observe,
+}
+
+impl Verdict {
+    /// Every verdict, for metrics and tests.
+    pub const ALL: &'static [Self] = &[Self::Allow, Self::Deny, Self::Observe];
+
+    /// The word in metrics and records, stable.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Observe => "observe",
         }
     }
 }

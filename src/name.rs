@@ -403,7 +403,13 @@ mod tests {
             assert_eq!(Host::parse(wire.as_bytes()), Err(error), "{wire:?}");
         }
         assert_eq!(Host::parse("a".repeat(64).as_bytes()), Err(TooLong));
-        assert_eq!(Host::parse("a.".repeat(127).as_bytes()).unwrap().text().len(), 253);
+        assert_eq!(
+            Host::parse("a.".repeat(127).as_bytes())
+                .unwrap()
+                .text()
+                .len(),
+            253
+        );
         assert_eq!(Host::parse("ab.".repeat(90).as_bytes()), Err(TooLong));
     }
 
@@ -435,7 +441,7 @@ mod tests {
             ("good.test:65536", NameError::BadPort),
             ("good.test:+443", NameError::BadPort),
             ("good.test:443:443", NameError::BadPort),
-            ("::1", NameError::Empty),
+            ("::1", NameError::BadPort),
             ("[::1]443", NameError::BadCharacter),
             ("", NameError::Empty),
         ] {
