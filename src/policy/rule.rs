@@ -1,10 +1,13 @@
 //! The checked form of a rule: what the config module builds and what decisions are made on.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use super::agents::is_unknown;
 use super::path::PathPattern;
+use super::request::Scheme;
 use crate::name::{AgentName, CredentialName, Host, RuleName};
 
 /// Where in the operator's files something was written; both numbers count from 1.
@@ -18,8 +21,8 @@ pub struct Place {
     pub column: u32,
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
 }
@@ -27,6 +30,10 @@ impl std::fmt::Display for Place {
 /// The operator's sentence: these agents may, or may not, do these methods on these paths
 /// of these hosts, with that credential.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of its own in the file, independent of the others"
+)]
 pub struct Rule {
     /// Unique across all files.
     pub name: RuleName,
@@ -98,6 +105,71 @@ pub enum HostPattern {
     Under(Host),
 }
 
+impl Agents {
+    /// Whether the rule speaks about this agent. Nothing speaks about `unknown`.
+    #[must_use]
+    pub fn contains(&self, agent: &AgentName) -> bool {
+        !is_unknown(agent)
+            && match self {
+                Self::Any => true,
+                Self::These(names) => names.contains(agent),
+            }
+    }
+}
+
+impl Hosts {
+    /// Whether the rule speaks about this host. `any_host` means every name; addresses only
+    /// where one is written, so that it opens no way around names.
+    #[must_use]
+    pub fn contains(&self, host: &Host) -> bool {
+        match self {
+            Self::Any => host.name().is_some(),
+            Self::These(patterns) => patterns.iter().any(|pattern| pattern.matches(host)),
+        }
+    }
+}
+
+impl HostPattern {
+    /// Whether `host` is one of these. An address is only ever matched exactly.
+    #[must_use]
+    pub fn matches(&self, host: &Host) -> bool {
+        match self {
+            Self::Exact(exact) => exact == host,
+            Self::Under(suffix) => is_under(host, suffix),
+        }
+    }
+
+    /// Whether every host of `other` is one of these. Exact.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exact(host)) => self.matches(host),
+            (Self::Exact(_), Self::Under(_)) => false,
+            (Self::Under(mine), Self::Under(theirs)) => mine == theirs || is_under(theirs, mine),
+        }
+    }
+}
+
+/// One or more labels before the suffix. A canonical name has no empty label, so that what
+/// stands before the dot is at least one.
+fn is_under(host: &Host, suffix: &Host) -> bool {
+    let (Some(name), Some(suffix)) = (host.name(), suffix.name()) else {
+        return false;
+    };
+    name.strip_suffix(suffix)
+        .is_some_and(|labels| labels.ends_with('.'))
+}
+
+/// As written: `example.com` or `*.example.com`.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(&host.text()),
+            Self::Under(suffix) => write!(f, "*.{}", suffix.text()),
+        }
+    }
+}
+
 /// Which schemes a rule covers; at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schemes {
@@ -107,10 +179,22 @@ pub struct Schemes {
     pub http: bool,
 }
 
+impl Schemes {
+    /// Whether the rule covers this scheme.
+    #[must_use]
+    pub fn contains(self, scheme: Scheme) -> bool {
+        match scheme {
+            Scheme::Https => self.https,
+            Scheme::Http => self.http,
+        }
+    }
+}
+
 /// The methods of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Methods {
-    /// All registered ones but CONNECT and TRACE.
+    /// None were written: all registered ones but CONNECT and TRACE; on a deny rule every
+    /// method, so that an invented one does not slip past it.
     Known,
     /// These; GET does not imply HEAD.
     These(Vec<Method>),
@@ -175,7 +259,9 @@ impl Template {
             } else if let Some(after) = tail.strip_prefix("}}") {
                 plain.push('}');
                 after
-            } else if let Some((name, after)) = tail.strip_prefix('{').and_then(|t| t.split_once('}')) {
+            } else if let Some((name, after)) =
+                tail.strip_prefix('{').and_then(|t| t.split_once('}'))
+            {
                 pieces.push(Piece::Text(std::mem::take(&mut plain)));
                 pieces.push(match name {
                     "agent" => Piece::Agent,
