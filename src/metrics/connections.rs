@@ -1,0 +1,156 @@
+//! Connections from agents, TLS handshakes, leaves.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::family::{Builder, ByLabel, Label, label_values, mirror};
+use super::table;
+use crate::error::Reason;
+
+label_values! {
+    /// The address family of a connection.
+    IpFamily {
+        /// IPv4, also where it arrives as a v4-mapped address.
+        V4 = "ipv4",
+        /// IPv6.
+        V6 = "ipv6",
+    }
+}
+
+label_values! {
+    /// Which of the two legs.
+    Side {
+        /// Between agent and gateway.
+        Agent = "agent",
+        /// Between gateway and server.
+        Upstream = "upstream",
+    }
+}
+
+label_values! {
+    /// How a handshake ended.
+    Handshake {
+        /// Complete.
+        Complete = "complete",
+        /// One side broke it off.
+        Failed = "failed",
+        /// It took too long.
+        Timeout = "timeout",
+    }
+}
+
+label_values! {
+    /// What a look-up in the leaf cache found.
+    LeafLookup {
+        /// A leaf.
+        Hit = "hit",
+        /// Nothing: one was minted, or another task's minting was awaited.
+        Miss = "miss",
+        /// Nothing, and none could be minted.
+        Failed = "failed",
+        /// A name that is refused anyway, over the agent's rate.
+        Limited = "limited",
+    }
+}
+
+/// Connections from agents.
+pub struct Connections {
+    accepted: ByLabel<IpFamily>,
+    active: IntGauge,
+    refused: ByLabel<Reason>,
+}
+
+/// Counts one connection as active until dropped.
+pub struct ActiveConnection(IntGauge);
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Connections {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            accepted: builder.by_label(&table::CONNECTIONS_ACCEPTED),
+            active: builder.gauge(&table::CONNECTIONS_ACTIVE),
+            refused: builder.by_label(&table::CONNECTIONS_REFUSED),
+        }
+    }
+
+    /// Counts an accepted connection, active until the guard is dropped.
+    #[must_use]
+    pub fn accept(&self, family: IpFamily) -> ActiveConnection {
+        self.accepted.add(family, 1);
+        self.active.inc();
+        ActiveConnection(self.active.clone())
+    }
+
+    /// Counts a connection closed before any request.
+    pub fn refuse(&self, reason: Reason) {
+        self.refused.add(reason, 1);
+    }
+}
+
+/// Handshakes on both legs.
+pub struct Tls {
+    handshakes: Box<[ByLabel<Handshake>]>,
+    durations: ByLabel<Side, Histogram>,
+}
+
+impl Tls {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            handshakes: builder.by_labels::<Side, Handshake>(&table::HANDSHAKES),
+            durations: builder.by_label(&table::HANDSHAKE_SECONDS),
+        }
+    }
+
+    /// Counts a handshake; the time counts only where it was completed.
+    pub fn handshake(&self, side: Side, result: Handshake, took: Duration) {
+        if let Some(row) = self.handshakes.get(side.index()) {
+            row.add(result, 1);
+        }
+        if result == Handshake::Complete
+            && let Some(histogram) = self.durations.at(side)
+        {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+}
+
+/// Leaves and the CA that signs them.
+pub struct Leaves {
+    mints: IntCounter,
+    entries: IntGauge,
+    lookups: ByLabel<LeafLookup>,
+    expiry: IntGauge,
+}
+
+impl Leaves {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            mints: builder.counter(&table::LEAF_MINTS),
+            entries: builder.gauge(&table::LEAF_CACHE_ENTRIES),
+            lookups: builder.by_label(&table::LEAF_CACHE_REQUESTS),
+            expiry: builder.gauge(&table::CA_EXPIRY),
+        }
+    }
+
+    /// Counts a look-up.
+    pub fn lookup(&self, result: LeafLookup) {
+        self.lookups.add(result, 1);
+    }
+
+    /// Takes over the cache's own numbers: leaves minted since the start, entries now.
+    pub fn refresh(&self, minted: u64, entries: u64) {
+        mirror(&self.mints, minted);
+        self.entries.set(entries.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// When the signing certificate expires, in seconds since the epoch.
+    pub fn ca_expires(&self, unix_seconds: i64) {
+        self.expiry.set(unix_seconds);
+    }
+}

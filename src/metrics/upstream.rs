@@ -1,0 +1,159 @@
+//! The way to servers: connections, credentials, names.
+
+use prometheus::{IntCounter, IntGauge};
+
+use super::family::{Builder, ByLabel, Family, label_values};
+use super::table;
+use crate::name::CredentialName;
+
+label_values! {
+    /// The HTTP version of a connection to a server.
+    Protocol {
+        /// HTTP/1.1.
+        Http1 = "1.1",
+        /// HTTP/2.
+        Http2 = "2",
+    }
+}
+
+label_values! {
+    /// What an agent's DNS query was answered with.
+    DnsVerdict {
+        /// The addresses of an allowed name.
+        Addresses = "addresses",
+        /// The placeholder address: no query left.
+        Placeholder = "placeholder",
+        /// No data of this type.
+        NoData = "no_data",
+        /// No name that a host can have, or a canary.
+        NotFound = "not_found",
+        /// A kind of query that is not answered.
+        Refused = "refused",
+        /// No query at all.
+        Malformed = "malformed",
+        /// Too many at once.
+        Dropped = "dropped",
+    }
+}
+
+label_values! {
+    /// How the gateway's own look-up of a name ended.
+    Lookup {
+        /// With addresses.
+        Found = "found",
+        /// The name has none.
+        NotFound = "not_found",
+        /// The resolver failed or did not answer in time.
+        Failed = "failed",
+    }
+}
+
+/// Connections to servers.
+pub struct Upstream {
+    created: ByLabel<Protocol>,
+    reused: ByLabel<Protocol>,
+    open: ByLabel<Protocol, IntGauge>,
+    idle: ByLabel<Protocol, IntGauge>,
+}
+
+/// Counts one connection to a server as open until dropped.
+pub struct OpenUpstream(Option<IntGauge>);
+
+impl Drop for OpenUpstream {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.dec();
+        }
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            created: builder.by_label(&table::UPSTREAM_CREATED),
+            reused: builder.by_label(&table::UPSTREAM_REUSED),
+            open: builder.by_label(&table::UPSTREAM_OPEN),
+            idle: builder.by_label(&table::UPSTREAM_IDLE),
+        }
+    }
+
+    /// Counts a new connection, open until the guard is dropped.
+    #[must_use]
+    pub fn create(&self, protocol: Protocol) -> OpenUpstream {
+        self.created.add(protocol, 1);
+        let gauge = self.open.at(protocol).cloned();
+        if let Some(gauge) = &gauge {
+            gauge.inc();
+        }
+        OpenUpstream(gauge)
+    }
+
+    /// Counts a request over a connection made for an earlier one.
+    pub fn reuse(&self, protocol: Protocol) {
+        self.reused.add(protocol, 1);
+    }
+
+    /// How many connections wait in the pool now.
+    pub fn refresh_idle(&self, protocol: Protocol, count: usize) {
+        if let Some(gauge) = self.idle.at(protocol) {
+            gauge.set(count.try_into().unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Credentials by name.
+pub struct Credentials {
+    attached: Family<IntCounter>,
+    unavailable: Family<IntGauge>,
+}
+
+impl Credentials {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            attached: builder.named(&table::CREDENTIALS_ATTACHED, 1),
+            unavailable: builder.named(&table::CREDENTIAL_UNAVAILABLE, 1),
+        }
+    }
+
+    /// Counts a request that the credential was attached to. One lock and one look-up.
+    pub fn attach(&self, name: &CredentialName) {
+        self.attached.child(&[name.as_str()]).inc();
+    }
+
+    /// Says of every configured credential whether its secret is missing. Those that are
+    /// not among them any more disappear.
+    pub fn refresh<'a>(&self, all: impl IntoIterator<Item = (&'a CredentialName, bool)>) {
+        self.unavailable.clear();
+        for (name, unavailable) in all {
+            // Several may share one series when the family is full: one missing shows.
+            let gauge = self.unavailable.child(&[name.as_str()]);
+            gauge.set(gauge.get().max(i64::from(unavailable)));
+            self.attached.child(&[name.as_str()]);
+        }
+    }
+}
+
+/// DNS queries of agents, and look-ups of the gateway.
+pub struct Names {
+    queries: ByLabel<DnsVerdict>,
+    lookups: ByLabel<Lookup>,
+}
+
+impl Names {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            queries: builder.by_label(&table::DNS_QUERIES),
+            lookups: builder.by_label(&table::RESOLVER_LOOKUPS),
+        }
+    }
+
+    /// Counts a query of an agent.
+    pub fn query(&self, verdict: DnsVerdict) {
+        self.queries.add(verdict, 1);
+    }
+
+    /// Counts a look-up of the gateway.
+    pub fn lookup(&self, result: Lookup) {
+        self.lookups.add(result, 1);
+    }
+}
