@@ -1,0 +1,227 @@
+//! The client side, toward servers: every certificate is verified for the name of the request,
+//! and there is no setting that turns this off.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, DnsName, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::CertificateResult;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::TlsError;
+use super::agent::{H2, HTTP_1_1};
+use super::verdict;
+use crate::error::{Reason, Refusal};
+use crate::name::Host;
+
+/// Servers whose sessions are remembered by default. rustls' own default remembers 32.
+pub const SESSIONS: usize = 1024;
+/// rustls divides the number of sessions by this to get a number of servers.
+const TICKETS_PER_SERVER: usize = 8;
+/// Several times the size of the whole Mozilla list.
+const TRUST_FILE_MAX: u64 = 4 * 1024 * 1024;
+
+/// Whose servers are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The CAs of this system, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR` where set.
+    System,
+    /// The CAs in these PEM files, and no others.
+    Pem(Vec<PathBuf>),
+}
+
+/// TLS toward servers under one set of trusted CAs. Cloning is cheap and shares the session
+/// store, which no other instance ever shares: a session resumed under other CAs would skip
+/// the verification by those.
+#[derive(Clone)]
+pub struct UpstreamTls {
+    connector: TlsConnector,
+    profile: u64,
+}
+
+impl UpstreamTls {
+    /// Loads the trusted CAs; remembers sessions of [`SESSIONS`] servers.
+    ///
+    /// # Errors
+    /// [`TlsError`] when there is no CA, or a file that cannot be read or parsed.
+    pub fn new(trust: &Trust) -> Result<Self, TlsError> {
+        Self::with_sessions(trust, SESSIONS)
+    }
+
+    /// As [`Self::new`], with the most servers whose sessions are remembered.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_sessions(trust: &Trust, servers: usize) -> Result<Self, TlsError> {
+        let (roots, profile) = match trust {
+            Trust::System => system_roots(rustls_native_certs::load_native_certs())?,
+            Trust::Pem(paths) => file_roots(paths)?,
+        };
+        let config = config(roots, servers, Arc::new(default_provider()))?;
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            profile,
+        })
+    }
+
+    /// Shakes hands over `io` and verifies that the server is `host`; the result says by ALPN
+    /// whether it speaks HTTP/2. There is no time limit here: the caller has one for dialling.
+    ///
+    /// # Errors
+    /// [`Reason::UpstreamCertificate`] with the cause in plain words, or
+    /// [`Reason::UpstreamTls`] for any other failure. The sentence names the host and no
+    /// address.
+    pub async fn connect<IO>(&self, host: &Host, io: IO) -> Result<TlsStream<IO>, Refusal>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = server_name(host)?;
+        self.connector
+            .connect(name, io)
+            .await
+            .map_err(|error| verdict::refusal(host, &error))
+    }
+
+    /// A number that is the same for the same trusted CAs and protocols, and else differs:
+    /// connections of one profile may serve requests of that profile only (I6).
+    #[must_use]
+    pub fn profile(&self) -> u64 {
+        self.profile
+    }
+}
+
+impl std::fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "UpstreamTls({:016x})", self.profile)
+    }
+}
+
+/// The name to send and to verify: as DNS name, or as address by its IP SAN (RFC 9110 §4.3.4).
+///
+/// # Errors
+/// [`Reason::UpstreamTls`] for a host that no certificate could name; none is known.
+pub fn server_name(host: &Host) -> Result<ServerName<'static>, Refusal> {
+    match (host.ip(), host.name()) {
+        (Some(ip), _) => Ok(ServerName::IpAddress(ip.into())),
+        (None, Some(name)) => DnsName::try_from(name.to_owned())
+            .map(ServerName::DnsName)
+            .map_err(|_| unnameable(host)),
+        (None, None) => Err(unnameable(host)),
+    }
+}
+
+fn unnameable(host: &Host) -> Refusal {
+    Refusal::new(
+        Reason::UpstreamTls,
+        format!("{host} is a name that no certificate can prove"),
+    )
+}
+
+fn config(
+    roots: RootCertStore,
+    servers: usize,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientConfig, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|_| TlsError::NoRoots)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_webpki_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+    config.resumption = Resumption::in_memory_sessions(servers.saturating_mul(TICKETS_PER_SERVER));
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// Takes what the system gave. Certificates that do not parse are passed over, as every other
+/// program on the system does; none at all is an error.
+fn system_roots(found: CertificateResult) -> Result<(RootCertStore, u64), TlsError> {
+    let mut roots = RootCertStore::empty();
+    let profile = profile(&found.certs);
+    let (_, ignored) = roots.add_parsable_certificates(found.certs);
+    if ignored > 0 {
+        tracing::warn!(ignored, "system CA certificates that do not parse");
+    }
+    if roots.is_empty() {
+        let complaints = found.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoSystemRoots(complaints));
+    }
+    Ok((roots, profile))
+}
+
+/// Takes every certificate of the operator's files; one that does not parse is an error.
+fn file_roots(paths: &[PathBuf]) -> Result<(RootCertStore, u64), TlsError> {
+    if paths.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let mut roots = RootCertStore::empty();
+    let mut all = Vec::new();
+    for path in paths {
+        let bad = |problem| TlsError::Pem {
+            path: path.clone(),
+            problem,
+        };
+        let pem = read_bounded(path).map_err(|source| TlsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let before = all.len();
+        for der in CertificateDer::pem_slice_iter(&pem) {
+            let der = der.map_err(|_| bad("holds a damaged PEM block"))?;
+            roots
+                .add(der.clone())
+                .map_err(|_| bad("holds a certificate that is not valid X.509"))?;
+            all.push(der);
+        }
+        if all.len() == before {
+            return Err(bad("holds no certificate (no `BEGIN CERTIFICATE` block)"));
+        }
+    }
+    Ok((roots, profile(&all)))
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(TRUST_FILE_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > TRUST_FILE_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {TRUST_FILE_MAX} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The first 64 bits of a SHA-256 over the set of CAs, whatever their order.
+fn profile(roots: &[CertificateDer<'_>]) -> u64 {
+    let mut sorted: Vec<&[u8]> = roots.iter().map(AsRef::as_ref).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut context = digest::Context::new(&digest::SHA256);
+    for der in sorted {
+        context.update(&(der.len() as u64).to_be_bytes());
+        context.update(der);
+    }
+    let digest = context.finish();
+    digest
+        .as_ref()
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;
