@@ -1,0 +1,337 @@
+//! All credentials with their secrets, as one value that is swapped whole on reload.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use http::{HeaderName, HeaderValue};
+
+use super::source::Lookup;
+use super::{Cause, Spec};
+use crate::error::{Reason, Refusal};
+use crate::name::{Authority, CredentialName};
+use crate::policy::rule::Place;
+use crate::secret::Secret;
+
+/// Every configured credential. Made anew on each reload; read-only in between.
+#[derive(Debug, Default)]
+pub struct Store {
+    entries: BTreeMap<CredentialName, Entry>,
+    /// The highest generation given out so far, carried from store to store.
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: Spec,
+    /// `None` while the secret cannot be had.
+    ready: Option<Ready>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    secret: Secret,
+    header: HeaderName,
+    value: HeaderValue,
+    generation: u64,
+}
+
+/// Why a credential is not available, with where it is written.
+#[derive(Debug)]
+pub struct Problem {
+    /// Which one.
+    pub name: CredentialName,
+    /// Where it is written.
+    pub place: Place,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: credential `{}`: {}",
+            self.place, self.name, self.cause
+        )
+    }
+}
+
+impl std::error::Error for Problem {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.cause)
+    }
+}
+
+/// What to attach to one request.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Header fields to set, in place of any of the same name; values are sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Changes whenever the attached bytes change, so that it can stand for them in a key.
+    pub generation: u64,
+}
+
+impl Attachment {
+    /// The names it sets: nothing else may set them on this request.
+    pub fn sets(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+}
+
+impl Store {
+    /// Reads all secrets. Never fails as a whole: what cannot be had is told as a problem and
+    /// kept as unavailable. A value that did not change since `previous` keeps its generation.
+    #[must_use]
+    pub fn load(specs: Vec<Spec>, previous: Option<&Self>) -> (Self, Vec<Problem>) {
+        Self::load_with(specs, previous, &|name| std::env::var_os(name))
+    }
+
+    fn load_with(
+        specs: Vec<Spec>,
+        previous: Option<&Self>,
+        lookup: Lookup<'_>,
+    ) -> (Self, Vec<Problem>) {
+        let mut store = Self {
+            entries: BTreeMap::new(),
+            generation: previous.map_or(0, |store| store.generation),
+        };
+        let mut problems = Vec::new();
+        for spec in specs {
+            let ready = match store.prepare(&spec, previous, lookup) {
+                Ok(ready) => Some(ready),
+                Err(cause) => {
+                    problems.push(Problem {
+                        name: spec.name.clone(),
+                        place: spec.place.clone(),
+                        cause,
+                    });
+                    None
+                }
+            };
+            store
+                .entries
+                .insert(spec.name.clone(), Entry { spec, ready });
+        }
+        (store, problems)
+    }
+
+    fn prepare(
+        &mut self,
+        spec: &Spec,
+        previous: Option<&Self>,
+        lookup: Lookup<'_>,
+    ) -> Result<Ready, Cause> {
+        let secret = spec.source.read(lookup)?;
+        let (header, value) = spec.attach.field(&secret)?;
+        let unchanged = previous
+            .and_then(|store| store.entries.get(&spec.name))
+            .filter(|entry| entry.spec.attach == spec.attach)
+            .and_then(|entry| entry.ready.as_ref())
+            .filter(|ready| same(&ready.secret, &secret));
+        let generation = if let Some(ready) = unchanged {
+            ready.generation
+        } else {
+            self.generation = self.generation.saturating_add(1);
+            self.generation
+        };
+        Ok(Ready {
+            secret,
+            header,
+            value,
+            generation,
+        })
+    }
+
+    /// What to attach to a request for `authority`.
+    ///
+    /// The config has checked that rules name only hosts of their credential and no clear
+    /// HTTP; this holds the same line once more where the secret is handed out (I4).
+    ///
+    /// # Errors
+    /// A [`Reason::CredentialUnavailable`] whose sentence names the credential, for a name
+    /// that is not configured or has no secret, any other host, and anything but verified TLS.
+    pub fn attachment(
+        &self,
+        name: &CredentialName,
+        authority: &Authority,
+        scheme_is_tls: bool,
+    ) -> Result<Attachment, Refusal> {
+        let refuse = |why: String| {
+            let sentence =
+                format!("the credential `{name}` {why}; ask the operator of the gateway");
+            Err(Refusal::new(Reason::CredentialUnavailable, sentence))
+        };
+        let Some(entry) = self.entries.get(name) else {
+            return refuse("is not configured".to_owned());
+        };
+        if !scheme_is_tls {
+            return refuse("never goes over clear HTTP".to_owned());
+        }
+        if !entry.spec.hosts.contains(&authority.host) {
+            return refuse(format!("may not go to {}", authority.host));
+        }
+        let Some(ready) = &entry.ready else {
+            return refuse("has no secret at the gateway just now".to_owned());
+        };
+        Ok(Attachment {
+            headers: vec![(ready.header.clone(), ready.value.clone())],
+            generation: ready.generation,
+        })
+    }
+
+    /// Every configured name, in order.
+    pub fn names(&self) -> impl Iterator<Item = &CredentialName> {
+        self.entries.keys()
+    }
+
+    /// Whether this credential is configured and its secret at hand.
+    #[must_use]
+    pub fn available(&self, name: &CredentialName) -> bool {
+        self.entries
+            .get(name)
+            .is_some_and(|entry| entry.ready.is_some())
+    }
+}
+
+/// Compares in a time that depends on the lengths only.
+fn same(one: &Secret, other: &Secret) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one.expose(), other.expose()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::credential::{Attach, Source};
+    use crate::name::Host;
+
+    fn spec(name: &str, variable: &str) -> Spec {
+        Spec {
+            name: CredentialName::new(name),
+            place: Place {
+                file: "rules/a.toml".into(),
+                line: 3,
+                column: 1,
+            },
+            source: Source::Env(variable.into()),
+            hosts: vec![Host::from_config("api.good.test").unwrap()],
+            attach: Attach::Bearer,
+        }
+    }
+
+    fn load(specs: Vec<Spec>, previous: Option<&Store>, token: &str) -> (Store, Vec<Problem>) {
+        let lookup = |name: &str| (name == "TOKEN").then(|| OsString::from(token));
+        Store::load_with(specs, previous, &lookup)
+    }
+
+    fn authority(text: &str) -> Authority {
+        Authority::parse(text.as_bytes(), 443).unwrap()
+    }
+
+    fn generation(store: &Store, name: &str) -> u64 {
+        let name = CredentialName::new(name);
+        store
+            .attachment(&name, &authority("api.good.test"), true)
+            .unwrap()
+            .generation
+    }
+
+    #[test]
+    fn i4_credentials_go_only_over_tls_to_their_own_hosts() {
+        let (store, problems) = load(vec![spec("a", "TOKEN")], None, "hunter2");
+        assert!(problems.is_empty());
+        let name = CredentialName::new("a");
+        let attachment = store
+            .attachment(&name, &authority("api.good.test"), true)
+            .unwrap();
+        assert_eq!(attachment.headers.len(), 1);
+        assert_eq!(attachment.headers[0].1, "Bearer hunter2");
+        assert_eq!(
+            attachment.sets().collect::<Vec<_>>(),
+            [http::header::AUTHORIZATION]
+        );
+        for (host, tls) in [
+            ("api.good.test", false),
+            ("good.test", true),
+            ("x.api.good.test", true),
+            ("api.good.test.evil.test", true),
+        ] {
+            let refusal = store.attachment(&name, &authority(host), tls).unwrap_err();
+            assert_eq!(
+                refusal.reason,
+                Reason::CredentialUnavailable,
+                "{host} {tls}"
+            );
+            assert!(!refusal.sentence.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn one_that_fails_to_load_leaves_the_others_alone() {
+        let (store, problems) = load(vec![spec("a", "NONE"), spec("b", "TOKEN")], None, "x");
+        assert_eq!(problems.len(), 1);
+        assert_eq!(
+            problems[0].to_string(),
+            "rules/a.toml:3: credential `a`: the environment variable `NONE` is not set"
+        );
+        let names: Vec<_> = store.names().map(CredentialName::as_str).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(!store.available(&CredentialName::new("a")));
+        assert!(store.available(&CredentialName::new("b")));
+        assert!(!store.available(&CredentialName::new("c")));
+        let a = CredentialName::new("a");
+        let refusal = store
+            .attachment(&a, &authority("api.good.test"), true)
+            .unwrap_err();
+        assert_eq!(refusal.reason, Reason::CredentialUnavailable);
+        assert!(refusal.sentence.contains("`a`"));
+    }
+
+    #[test]
+    fn the_generation_changes_with_the_value_and_only_then() {
+        let both = || vec![spec("a", "TOKEN"), spec("b", "TOKEN")];
+        let (first, _) = load(both(), None, "one");
+        assert_ne!(generation(&first, "a"), generation(&first, "b"));
+        let (same, _) = load(both(), Some(&first), "one");
+        assert_eq!(generation(&first, "a"), generation(&same, "a"));
+        let (changed, _) = load(both(), Some(&same), "two");
+        assert_ne!(generation(&same, "a"), generation(&changed, "a"));
+        // Back to the first value: still a new generation, never one used before.
+        let (back, _) = load(both(), Some(&changed), "one");
+        let used = [
+            generation(&first, "a"),
+            generation(&first, "b"),
+            generation(&changed, "a"),
+        ];
+        assert!(!used.contains(&generation(&back, "a")));
+        // The same secret attached in another way is another value on the wire.
+        let mut basic = both();
+        basic[0].attach = Attach::Basic { user: "u".into() };
+        let (other, _) = load(basic, Some(&back), "one");
+        assert_ne!(generation(&other, "a"), generation(&back, "a"));
+        assert_eq!(generation(&other, "b"), generation(&back, "b"));
+    }
+
+    #[test]
+    fn i5_nothing_prints_a_secret() {
+        let mut formatted = spec("c", "TOKEN");
+        formatted.attach = Attach::Header {
+            name: HeaderName::from_static("x-api-key"),
+            format: "key {secret}".into(),
+        };
+        let mut basic = spec("d", "TOKEN");
+        basic.attach = Attach::Basic { user: "u".into() };
+        let (store, _) = load(vec![spec("a", "TOKEN"), formatted, basic], None, "hunter2");
+        let (_, problems) = load(vec![spec("a", "TOKEN")], None, "hunter2\u{1}hunter2");
+        assert_eq!(problems.len(), 1);
+        let name = CredentialName::new("d");
+        let attachment = store
+            .attachment(&name, &authority("api.good.test"), true)
+            .unwrap();
+        let mut text = format!("{store:?} {store:#?} {attachment:?} {problems:?}");
+        text.push_str(&problems[0].to_string());
+        assert!(!text.contains("hunter2"));
+        assert!(!text.contains("dTpodW50ZXIy"), "not in base64 either");
+    }
+}
