@@ -1,0 +1,281 @@
+//! `[[credential]]`: where a secret is, whom it may reach, and how it is attached.
+
+use std::collections::HashMap;
+
+use toml::Spanned;
+
+use super::check::{Check, plain_name};
+use super::fields::{credential_field, field_text};
+use super::hosts::exact;
+use super::read::Read;
+use super::units::Complaint;
+use super::written::{self, Text};
+use crate::credential::{Attach, Source, Spec};
+use crate::name::CredentialName;
+use crate::policy::rule::Place;
+
+/// What is known of the credentials before the rules are checked.
+#[derive(Debug, Default)]
+pub(super) struct Credentials {
+    /// Those without an error.
+    pub(super) specs: Vec<Spec>,
+    /// Every configured name, also of those that are otherwise wrong.
+    pub(super) named: HashMap<CredentialName, Place>,
+    /// Whether a name may be missing because its table or file could not be read.
+    pub(super) incomplete: bool,
+}
+
+impl Credentials {
+    pub(super) fn spec(&self, name: &str) -> Option<&Spec> {
+        self.specs.iter().find(|spec| spec.name.as_str() == name)
+    }
+}
+
+impl Check<'_> {
+    /// Checks every `[[credential]]` of a file.
+    pub(super) fn credentials(&mut self, written: &Read<written::Rules>, all: &mut Credentials) {
+        all.incomplete |= written.any_damaged("credential");
+        for (index, table) in written.value.credential.iter().enumerate() {
+            let damaged = written.is_damaged("credential", index);
+            all.specs
+                .extend(self.credential(damaged, table, &mut all.named));
+        }
+    }
+
+    fn credential(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<written::Credential>,
+        named: &mut HashMap<CredentialName, Place>,
+    ) -> Option<Spec> {
+        let errors = self.findings.errors();
+        let credential = table.get_ref();
+        let name = credential.name.as_ref().and_then(|text| {
+            let name = self.parse(text, |text| plain_name(text).map(CredentialName::new))?;
+            self.unique("credential", &name, text, named);
+            Some(name)
+        });
+        for (key, there) in [
+            ("name", credential.name.is_some()),
+            ("secret", credential.secret.is_some()),
+            ("hosts", credential.hosts.is_some()),
+            ("attach", credential.attach.is_some()),
+        ] {
+            if !there {
+                self.absent(damaged, table, "credential", key);
+            }
+        }
+        let source = credential
+            .secret
+            .as_ref()
+            .and_then(|secret| self.secret(damaged, secret));
+        let hosts = credential
+            .hosts
+            .as_ref()
+            .map(|list| self.list("hosts", list, credential_host));
+        let attach = credential
+            .attach
+            .as_ref()
+            .and_then(|attach| self.attach(damaged, attach));
+        // What rules are held against must be what was meant.
+        if damaged || self.findings.errors() > errors {
+            return None;
+        }
+        Some(Spec {
+            name: name?,
+            place: self.file.place(table.span().start),
+            source: source?,
+            hosts: hosts?,
+            attach: attach?,
+        })
+    }
+
+    fn secret(&mut self, damaged: bool, written: &Spanned<written::Secret>) -> Option<Source> {
+        let secret = written.get_ref();
+        match (&secret.file, &secret.env, &secret.systemd) {
+            (Some(text), None, None) => self.path("file", text).map(Source::File),
+            (None, Some(text), None) => self.parse(text, variable).map(Source::Env),
+            (None, None, Some(text)) => self.parse(text, systemd_name).map(Source::Systemd),
+            _ => {
+                let message = "`secret` needs exactly one of `file`, `env` and `systemd`";
+                self.exactly_one(
+                    damaged,
+                    written,
+                    message,
+                    "write it like `secret = { file = \"/path\" }`",
+                );
+                None
+            }
+        }
+    }
+
+    fn attach(&mut self, damaged: bool, written: &Spanned<written::Attach>) -> Option<Attach> {
+        let attach = written.get_ref();
+        if let (None, Some(format)) = (&attach.header, &attach.format) {
+            self.error(
+                format.span(),
+                "`format` goes with `header` only",
+                "leave it out",
+            );
+            return None;
+        }
+        match (&attach.header, &attach.bearer, &attach.basic) {
+            (Some(header), None, None) => {
+                let name = self.parse(header, credential_field);
+                let format = match &attach.format {
+                    Some(text) => self.parse_hidden(text, format),
+                    None => Some(Attach::PLACEHOLDER.to_owned()),
+                };
+                Some(Attach::Header {
+                    name: name?,
+                    format: format?,
+                })
+            }
+            (None, Some(bearer), None) => {
+                if !bearer.get_ref() {
+                    let message = "`bearer` is `true` or left out";
+                    self.error(bearer.span(), message, "write `attach = { bearer = true }`");
+                }
+                Some(Attach::Bearer)
+            }
+            (None, None, Some(user)) => {
+                let user = self.parse_hidden(user, basic_user)?;
+                Some(Attach::Basic { user })
+            }
+            _ => {
+                let message = "`attach` needs exactly one of `header`, `bearer` and `basic`";
+                self.exactly_one(
+                    damaged,
+                    written,
+                    message,
+                    "write it like `attach = { bearer = true }`",
+                );
+                None
+            }
+        }
+    }
+
+    /// The key that is missing may be one that was told to be wrong.
+    fn exactly_one<T>(&mut self, damaged: bool, table: &Spanned<T>, message: &str, help: &str) {
+        if !damaged {
+            self.error(table.span(), message, help);
+        }
+    }
+
+    /// Reads a value whose line is not shown, because a secret may stand there by mistake.
+    pub(super) fn parse_hidden<T>(
+        &mut self,
+        text: &Text,
+        read: impl FnOnce(&str) -> Result<T, Complaint>,
+    ) -> Option<T> {
+        match read(text.get_ref()) {
+            Ok(value) => Some(value),
+            Err(Complaint { message, help }) => {
+                let severity = super::finding::Severity::Error;
+                self.tell(severity, text.span(), message, |finding| {
+                    finding.maybe_help(help).without_excerpt();
+                });
+                None
+            }
+        }
+    }
+}
+
+fn credential_host(text: &str) -> Result<crate::name::Host, Complaint> {
+    if text.contains('*') {
+        return Err(
+            Complaint::new(format!("`{}` is no exact host", text.escape_debug()))
+                .help("a credential goes to exact hosts only: write each of them"),
+        );
+    }
+    exact(text)
+}
+
+fn variable(text: &str) -> Result<String, Complaint> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !text.is_empty()
+        && text.chars().all(plain)
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Ok(text.to_owned());
+    }
+    // The text is not repeated: it may be the secret itself.
+    Err(
+        Complaint::new("`env` is no name of an environment variable")
+            .help("the name of a variable such as `API_TOKEN`, not its value, without `$`"),
+    )
+}
+
+/// The rule for credential names in systemd.exec(5): what can be a file name.
+fn systemd_name(text: &str) -> Result<String, Complaint> {
+    let plain = |c: char| c.is_ascii_graphic() && c != '/';
+    if (1..=255).contains(&text.len()) && text.chars().all(plain) && !matches!(text, "." | "..") {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new("`systemd` is no name of a credential")
+        .help("the name in LoadCredential= or LoadCredentialEncrypted=, without a path"))
+}
+
+fn format(text: &str) -> Result<String, Complaint> {
+    let text = field_text(text)?;
+    let mut pieces = text.split(Attach::PLACEHOLDER);
+    let (before, after) = (pieces.next().unwrap_or(""), pieces.next());
+    let braces = |piece: &str| piece.contains(['{', '}']);
+    match (after, pieces.next()) {
+        (Some(after), None) if !braces(before) && !braces(after) => Ok(text.to_owned()),
+        _ => Err(
+            Complaint::new("`format` must hold `{secret}` once, and no other braces")
+                .help("write it like `format = \"Token {secret}\"`"),
+        ),
+    }
+}
+
+/// RFC 7617 §2: a user-id holds no colon and no control character.
+fn basic_user(text: &str) -> Result<String, Complaint> {
+    if text.contains(':') {
+        return Err(
+            Complaint::new("`basic` has a colon, which no user name can have")
+                .help("write the user name alone; the secret is the password"),
+        );
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Complaint::new("`basic` has a control character").help("write the user name"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats() {
+        for text in ["{secret}", "Token {secret}", "{secret};v=1"] {
+            assert!(format(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "secret",
+            "{secret}{secret}",
+            "{agent}{secret}",
+            "{secret",
+            "{secret} ",
+            "{{secret}}",
+        ] {
+            assert!(format(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_variables_and_credentials() {
+        assert!(variable("API_TOKEN").is_ok());
+        for text in ["", "$API_TOKEN", "9A", "a-b", "sk-live=123"] {
+            let complaint = variable(text).unwrap_err();
+            assert!(text.is_empty() || !complaint.message.contains(text));
+        }
+        assert!(systemd_name("anthropic.key").is_ok());
+        for text in ["", ".", "..", "a/b", "a b", "\0"] {
+            assert!(systemd_name(text).is_err(), "{text:?}");
+        }
+    }
+}

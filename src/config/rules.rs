@@ -1,0 +1,195 @@
+//! `[[rule]]`: the operator's sentences, each checked for what it says and for what it forgot.
+
+use std::collections::{HashMap, HashSet};
+
+use toml::Spanned;
+
+use super::agents::Agents as KnownAgents;
+use super::check::{Check, plain_name};
+use super::credentials::Credentials;
+use super::fields::removable_field;
+use super::nearest::{nearest, suggest};
+use super::read::Read;
+use super::rule_target::{path, query};
+use super::units::Complaint;
+use super::written;
+use crate::name::{AgentName, CredentialName, RuleName};
+use crate::policy::agents::is_reserved;
+use crate::policy::rule::{Agents, Place, Rule};
+
+/// What rules refer to, and what all files share.
+pub(super) struct Known<'a> {
+    pub(super) agents: &'a KnownAgents,
+    pub(super) credentials: &'a Credentials,
+    /// The redirected ports.
+    pub(super) ports: &'a [u16],
+    /// Rule names so far.
+    pub(super) named: HashMap<RuleName, Place>,
+    /// Credentials that some rule names.
+    pub(super) used: HashSet<String>,
+}
+
+impl Check<'_> {
+    /// Checks every `[[rule]]` of a file. What is handed back may be used only when no error
+    /// was told.
+    pub(super) fn rules(
+        &mut self,
+        written: &Read<written::Rules>,
+        known: &mut Known<'_>,
+    ) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (index, table) in written.value.rule.iter().enumerate() {
+            let damaged = written.is_damaged("rule", index);
+            let name = self.rule_name(damaged, table, known);
+            rules.push(self.rule(damaged, name, table, known));
+        }
+        rules
+    }
+
+    fn rule_name(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<written::Rule>,
+        known: &mut Known<'_>,
+    ) -> Option<RuleName> {
+        let Some(text) = &table.get_ref().name else {
+            self.absent(damaged, table, "rule", "name");
+            return None;
+        };
+        let name = self.parse(text, |text| plain_name(text).map(RuleName::new))?;
+        self.unique("rule", &name, text, &mut known.named);
+        Some(name)
+    }
+
+    fn rule(
+        &mut self,
+        damaged: bool,
+        name: Option<RuleName>,
+        table: &Spanned<written::Rule>,
+        known: &mut Known<'_>,
+    ) -> Rule {
+        let rule = table.get_ref();
+        let hosts = self.hosts(damaged, table);
+        let schemes = self.schemes(rule);
+        let action = self.action(damaged, rule);
+        self.credential_of(rule, &hosts, schemes, known);
+        let credential = rule.credential.as_ref().map(Spanned::get_ref);
+        let spec = credential.and_then(|name| known.credentials.spec(name));
+        let attached = spec.map(|spec| spec.attach.header());
+        self.fixed_words(rule);
+        Rule {
+            name: name.unwrap_or_else(|| RuleName::new("?")),
+            place: self.file.place(table.span().start),
+            agents: self.agents_of(damaged, table, known.agents),
+            hosts,
+            schemes,
+            ports: self.ports_of(table, schemes, known.ports),
+            methods: self.methods(rule),
+            paths: rule
+                .paths
+                .as_ref()
+                .map(|list| self.list("paths", list, path)),
+            encoded_slash: is_true(rule.encoded_slash.as_ref()),
+            query: query(rule),
+            query_only: is_true(rule.query_only.as_ref()),
+            headers: rule
+                .headers
+                .as_ref()
+                .map_or(Vec::new(), |pairs| self.required_fields(pairs)),
+            action,
+            credential: credential.map(|name| CredentialName::new(name)),
+            foreign_credentials: self.foreign_credentials(rule),
+            set_headers: rule.set_headers.as_ref().map_or(Vec::new(), |pairs| {
+                self.set_fields(pairs, attached.as_ref())
+            }),
+            remove_headers: rule.remove_headers.as_ref().map_or(Vec::new(), |list| {
+                self.list("remove_headers", list, removable_field)
+            }),
+            cookies: self.cookies(rule),
+            share_upstream: is_true(rule.share_upstream.as_ref()),
+            record_query: is_true(rule.record_query.as_ref()),
+        }
+    }
+
+    /// Agents must be named as soon as there are any: a forgotten word must not mean everybody.
+    fn agents_of(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<written::Rule>,
+        known: &KnownAgents,
+    ) -> Agents {
+        let configured = !known.names.is_empty();
+        let Some(list) = &table.get_ref().agents else {
+            if configured && !damaged {
+                let message = "this [[rule]] has no `agents`, though there are [[agent]] tables";
+                self.error(
+                    table.span(),
+                    message,
+                    "name them, or write `agents = [\"any\"]`",
+                );
+            }
+            return Agents::Any;
+        };
+        let any = list.get_ref().iter().find(|text| text.get_ref() == "any");
+        if let (Some(any), true) = (any, list.get_ref().len() > 1) {
+            let message = "`any` stands for all agents, so it stands alone";
+            self.error(
+                any.span(),
+                message,
+                "write `agents = [\"any\"]`, or only names",
+            );
+        }
+        if any.is_some() {
+            return Agents::Any;
+        }
+        let names: Vec<_> = known.names.iter().map(AgentName::as_str).collect();
+        Agents::These(self.list("agents", list, |name| {
+            if names.contains(&name) || (known.incomplete && !is_reserved(name)) {
+                return Ok(AgentName::new(name));
+            }
+            Err(unknown_agent(name, &names))
+        }))
+    }
+
+    /// Keys of which this version knows one value.
+    fn fixed_words(&mut self, rule: &written::Rule) {
+        if let Some(text) = &rule.tls {
+            self.word("tls", text, &[("intercept", ())]);
+        }
+        let detectors = rule.dlp.as_ref().filter(|text| text.get_ref() != "off");
+        if let Some(text) = detectors {
+            let message = format!(
+                "`{}` is no value of `dlp`: this version has no detectors",
+                text.get_ref()
+            );
+            self.error(
+                text.span(),
+                message,
+                "leave `dlp` out, or write `dlp = \"off\"`",
+            );
+        }
+    }
+}
+
+/// Whether a flag is there and set.
+pub(super) fn is_true(flag: Option<&Spanned<bool>>) -> bool {
+    flag.is_some_and(|flag| *flag.get_ref())
+}
+
+fn unknown_agent(name: &str, names: &[&str]) -> Complaint {
+    let near = nearest(name, names.iter().copied().chain(["any"]));
+    if is_reserved(name) {
+        return Complaint::new(format!(
+            "`{name}` is a built-in agent that no rule may name"
+        ))
+        .help("write an [[agent]] for these sources, or `any` for all agents");
+    }
+    let help = match (near, names) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => {
+            "describe it as an [[agent]] in portreeve.toml, or leave `agents` out".to_owned()
+        }
+        (None, names) => suggest(name, names),
+    };
+    Complaint::new(format!("no agent is called `{}`", name.escape_debug())).help(help)
+}

@@ -1,0 +1,226 @@
+//! The configuration as written: what serde reads, with the place of every value.
+//!
+//! Nothing here is visible outside `config`, and nothing here is checked but keys and types.
+//! Every key is optional, so that absence can be told with the table's place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+/// A string somewhere.
+pub(super) type Text = Spanned<String>;
+/// A list of strings.
+pub(super) type Texts = Spanned<Vec<Text>>;
+/// A table of strings.
+pub(super) type Pairs = Spanned<BTreeMap<Text, Text>>;
+/// A whole number.
+pub(super) type Number = Spanned<i64>;
+
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default, expecting = "a table")]
+        pub(super) struct $name {
+            $(pub(super) $field: $type,)*
+        }
+    };
+}
+
+table! {
+    /// `portreeve.toml`.
+    Box {
+        rules: Option<Text>,
+        mode: Option<Text>,
+        state_dir: Option<Text>,
+        listen: Listen,
+        redirect: Redirect,
+        upstream: Upstream,
+        dns: Dns,
+        limits: Limits,
+        timeouts: Timeouts,
+        audit: Audit,
+        ca: Ca,
+        agent: Vec<Spanned<Agent>>,
+    }
+}
+
+table! {
+    /// `[listen]`
+    Listen { transparent: Option<Text>, dns: Option<Text>, admin: Option<Text> }
+}
+
+table! {
+    /// `[redirect]`
+    Redirect { interfaces: Option<Texts>, ports: Option<Spanned<Vec<Number>>> }
+}
+
+table! {
+    /// `[upstream]`
+    Upstream {
+        trust: Option<Spanned<Trust>>,
+        allow_networks: Option<Texts>,
+        resolve: BTreeMap<Text, Texts>,
+        nameservers: Option<Texts>,
+        own_addresses: Option<Texts>,
+    }
+}
+
+table! {
+    /// `[dns]`
+    Dns { placeholder: Option<Texts>, denied: Option<Text> }
+}
+
+table! {
+    /// `[limits]`
+    Limits {
+        connections: Option<Number>,
+        connections_per_agent: Option<Number>,
+        hold_bytes: Option<Text>,
+        hello_bytes: Option<Text>,
+        head_bytes: Option<Text>,
+        head_fields: Option<Number>,
+        uri_bytes: Option<Text>,
+        body_bytes: Option<Text>,
+        streams: Option<Number>,
+        upstream_connections: Option<Number>,
+        upstream_connections_per_agent: Option<Number>,
+        upstream_idle: Option<Number>,
+        upstream_idle_per_key: Option<Number>,
+        leaves: Option<Number>,
+        refused_leaves: Option<Number>,
+        refused_leaves_per_second: Option<Number>,
+        refusals_per_second: Option<Number>,
+        interim_responses: Option<Number>,
+        resolved_names: Option<Number>,
+    }
+}
+
+table! {
+    /// `[timeouts]`
+    Timeouts {
+        hello: Option<Text>,
+        handshake: Option<Text>,
+        head: Option<Text>,
+        body: Option<Text>,
+        idle: Option<Text>,
+        resolve: Option<Text>,
+        connect: Option<Text>,
+        first_byte: Option<Text>,
+        response: Option<Text>,
+        write: Option<Text>,
+        upstream_idle: Option<Text>,
+        upstream_age: Option<Text>,
+        drain: Option<Text>,
+    }
+}
+
+table! {
+    /// `[audit]`
+    Audit { file: Option<Text>, queue: Option<Number>, when_unwritable: Option<Text> }
+}
+
+table! {
+    /// `[ca]`
+    Ca { certificate: Option<Text>, key: Option<Text>, chain: Option<Text> }
+}
+
+table! {
+    /// `[[agent]]`
+    Agent { name: Option<Text>, sources: Option<Texts>, interface: Option<Text> }
+}
+
+table! {
+    /// A file of the rules folder.
+    Rules { credential: Vec<Spanned<Credential>>, rule: Vec<Spanned<Rule>> }
+}
+
+table! {
+    /// `[[credential]]`
+    Credential {
+        name: Option<Text>,
+        secret: Option<Spanned<Secret>>,
+        hosts: Option<Texts>,
+        attach: Option<Spanned<Attach>>,
+    }
+}
+
+table! {
+    /// `secret`: exactly one of them.
+    Secret { file: Option<Text>, env: Option<Text>, systemd: Option<Text> }
+}
+
+table! {
+    /// `attach`: exactly one of `header`, `bearer` and `basic`.
+    Attach {
+        header: Option<Text>,
+        format: Option<Text>,
+        bearer: Option<Spanned<bool>>,
+        basic: Option<Text>,
+    }
+}
+
+table! {
+    /// `[[rule]]`
+    Rule {
+        name: Option<Text>,
+        agents: Option<Texts>,
+        hosts: Option<Texts>,
+        any_host: Option<Spanned<bool>>,
+        shared_suffix: Option<Spanned<bool>>,
+        schemes: Option<Texts>,
+        ports: Option<Spanned<Vec<Number>>>,
+        methods: Option<Texts>,
+        paths: Option<Texts>,
+        encoded_slash: Option<Spanned<bool>>,
+        query: Option<Pairs>,
+        query_only: Option<Spanned<bool>>,
+        headers: Option<Pairs>,
+        action: Option<Text>,
+        reason: Option<Text>,
+        credential: Option<Text>,
+        foreign_credentials: Option<Text>,
+        set_headers: Option<Pairs>,
+        remove_headers: Option<Texts>,
+        cookies: Option<Text>,
+        share_upstream: Option<Spanned<bool>>,
+        record_query: Option<Spanned<bool>>,
+        dlp: Option<Text>,
+        tls: Option<Text>,
+    }
+}
+
+/// `trust`: a word or a list of files.
+#[derive(Debug)]
+pub(super) enum Trust {
+    Word(String),
+    Files(Vec<Text>),
+}
+
+impl<'de> Deserialize<'de> for Trust {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrFiles;
+
+        impl<'de> Visitor<'de> for WordOrFiles {
+            type Value = Trust;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"system\" or a list of PEM files")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Trust, E> {
+                Ok(Trust::Word(word.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, files: A) -> Result<Trust, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(files)).map(Trust::Files)
+            }
+        }
+
+        deserializer.deserialize_any(WordOrFiles)
+    }
+}
