@@ -1,0 +1,304 @@
+//! How an answer goes to the agent, the same for both protocol versions.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use parking_lot::Mutex;
+use tokio::io::WriteHalf;
+
+use super::body::BodyError;
+use super::h1::{self, BodyFraming, Hops, Persist, ResponseOut, WriteError, Writer};
+use super::h2 as stream;
+use super::incoming::SharedReader;
+use super::io::BoxStream;
+use super::passing::{TrailerNames, declared_trailers, trailer_field};
+
+/// Why an answer did not reach its end.
+#[derive(Debug)]
+pub enum SendFailure {
+    /// The answer's own body failed.
+    Body(BodyError),
+    /// The agent closed, reset or took nothing for too long.
+    Agent,
+}
+
+/// Answers one request.
+pub enum Responder<'a> {
+    /// On an HTTP/1 connection.
+    Http1(Http1Responder<'a>),
+    /// On an HTTP/2 stream.
+    Http2(Http2Responder),
+}
+
+/// Answers on an HTTP/1 connection.
+pub struct Http1Responder<'a> {
+    writer: tokio::sync::Mutex<&'a mut Writer<WriteHalf<BoxStream>>>,
+    reader: &'a SharedReader,
+    method: Method,
+    version: h1::Version,
+    /// Whether the connection may go on after this answer.
+    keep_alive: AtomicBool,
+    /// Whether the answer was sent to its end.
+    complete: AtomicBool,
+}
+
+/// What follows an answer on an HTTP/1 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The next request.
+    GoOn,
+    /// The end, in order.
+    Close,
+    /// The end at once: the answer is not complete and must not look so.
+    Abort,
+}
+
+/// Answers on an HTTP/2 stream.
+pub struct Http2Responder {
+    respond: Mutex<SendResponse<Bytes>>,
+    method: Method,
+    stall: Duration,
+}
+
+impl<'a> Http1Responder<'a> {
+    /// For a request of this method and version; `keep_alive` as the agent wants it.
+    pub fn new(
+        writer: &'a mut Writer<WriteHalf<BoxStream>>,
+        reader: &'a SharedReader,
+        method: Method,
+        version: h1::Version,
+        keep_alive: bool,
+    ) -> Self {
+        Self {
+            writer: tokio::sync::Mutex::new(writer),
+            reader,
+            method,
+            version,
+            keep_alive: AtomicBool::new(keep_alive),
+            complete: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Http2Responder {
+    /// For a request of this method; `stall` bounds each wait for the agent's window.
+    #[must_use]
+    pub fn new(respond: SendResponse<Bytes>, method: Method, stall: Duration) -> Self {
+        Self {
+            respond: Mutex::new(respond),
+            method,
+            stall,
+        }
+    }
+}
+
+impl Responder<'_> {
+    /// Sends an interim response (1xx). HTTP/1.0 agents get none (RFC 9110 §15.2); an agent
+    /// that cannot be reached is noticed by the final response.
+    pub async fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        match self {
+            Self::Http1(responder) if responder.version == h1::Version::Http11 => {
+                let mut writer = responder.writer.lock().await;
+                if writer.queue_interim(status, headers).is_ok() {
+                    let _ = writer.flush().await;
+                }
+            }
+            Self::Http1(_) => {}
+            Self::Http2(responder) => {
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                *response.headers_mut() = headers.clone();
+                let _ = responder.respond.lock().send_informational(response);
+            }
+        }
+    }
+
+    /// Resolves when the agent has gone away before it got its answer.
+    pub async fn agent_gone(&self) {
+        match self {
+            Self::Http1(responder) => responder.reader.agent_gone().await,
+            Self::Http2(responder) => {
+                // An error means that the whole connection failed.
+                let _ = poll_fn(|cx| responder.respond.lock().poll_reset(cx)).await;
+            }
+        }
+    }
+
+    /// Answers `Expect: 100-continue`.
+    pub async fn go_on(&self) {
+        self.interim(StatusCode::CONTINUE, &HeaderMap::new()).await;
+    }
+
+    /// What follows on the connection, once answered. HTTP/2 connections live by themselves.
+    #[must_use]
+    pub fn end(&self) -> End {
+        match self {
+            Self::Http1(responder) if !responder.complete.load(Relaxed) => End::Abort,
+            Self::Http1(responder) if !responder.keep_alive.load(Relaxed) => End::Close,
+            Self::Http1(_) | Self::Http2(_) => End::GoOn,
+        }
+    }
+
+    /// Which trailers of a response with these headers the agent's leg can carry.
+    #[must_use]
+    pub fn trailer_names(&self, headers: &HeaderMap) -> TrailerNames {
+        match self {
+            Self::Http1(responder) if responder.version == h1::Version::Http10 => {
+                TrailerNames::Declared(Vec::new())
+            }
+            Self::Http1(_) => TrailerNames::Declared(declared_trailers(headers)),
+            Self::Http2(_) => TrailerNames::Any,
+        }
+    }
+
+    /// Sends the final response to its end. A body that fails never looks complete.
+    ///
+    /// # Errors
+    /// [`SendFailure`]; an HTTP/1 connection is then to be closed.
+    pub async fn respond<B>(&self, response: Response<B>) -> Result<(), SendFailure>
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        match self {
+            Self::Http1(responder) => responder.respond(response).await,
+            Self::Http2(responder) => responder.respond(response).await,
+        }
+    }
+}
+
+impl Http1Responder<'_> {
+    async fn respond<B>(&self, response: Response<B>) -> Result<(), SendFailure>
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        let (parts, body) = response.into_parts();
+        let length = length(&self.method, parts.status, &parts.headers, &body);
+        let framing = BodyFraming::of_response(&self.method, self.version, parts.status, length);
+        let trailers = declared_trailers(&parts.headers);
+        let mut writer = self.writer.lock().await;
+        let head = ResponseOut {
+            status: parts.status,
+            headers: &parts.headers,
+            framing,
+            hops: Hops {
+                persist: self.persist(framing),
+                trailers: &trailers,
+                ..Hops::default()
+            },
+        };
+        let sent = match writer.queue_response(&head) {
+            Ok(()) => writer
+                .write_body(framing, body)
+                .await
+                .map(drop)
+                .map_err(write_failure),
+            Err(error) => {
+                tracing::error!(%error, "a response cannot be written");
+                Err(SendFailure::Agent)
+            }
+        };
+        self.complete.store(sent.is_ok(), Relaxed);
+        sent
+    }
+
+    /// The connection goes on only if the request was read to its end: what is left of it
+    /// must not be taken for a next one.
+    fn persist(&self, framing: BodyFraming) -> Persist {
+        let goes_on = self.keep_alive.load(Relaxed)
+            && self.reader.is_idle()
+            && framing != BodyFraming::UntilClose;
+        self.keep_alive.store(goes_on, Relaxed);
+        match (goes_on, self.version) {
+            (true, h1::Version::Http11) => Persist::Default,
+            (true, h1::Version::Http10) => Persist::KeepAlive,
+            (false, _) => Persist::Close,
+        }
+    }
+}
+
+impl Http2Responder {
+    async fn respond<B>(&self, response: Response<B>) -> Result<(), SendFailure>
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        let (mut parts, body) = response.into_parts();
+        let length = length(&self.method, parts.status, &parts.headers, &body);
+        let trailers = declared_trailers(&parts.headers);
+        set(
+            &mut parts.headers,
+            header::CONTENT_LENGTH,
+            length.map(HeaderValue::from),
+        );
+        set(
+            &mut parts.headers,
+            header::TRAILER,
+            trailer_field(&trailers),
+        );
+        let ends = has_no_body(&self.method, parts.status) || body.is_end_stream();
+        let sent = self
+            .respond
+            .lock()
+            .send_response(Response::from_parts(parts, ()), ends);
+        let mut stream = sent.map_err(|_| SendFailure::Agent)?;
+        if ends {
+            return Ok(());
+        }
+        stream::send_body(&mut stream, body, self.stall)
+            .await
+            .map_err(|error| match error {
+                stream::SendError::Body(error) => SendFailure::Body(error),
+                stream::SendError::Peer(_) | stream::SendError::Stalled => SendFailure::Agent,
+            })
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    match value {
+        Some(value) => headers.insert(name, value),
+        None => headers.remove(name),
+    };
+}
+
+/// Whether a response has no body whatever its head says (RFC 9110 §6.4.1).
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+/// The length to declare: that of the body, or the server's word where there is none.
+fn length<B: http_body::Body>(
+    method: &Method,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &B,
+) -> Option<u64> {
+    if status == StatusCode::NO_CONTENT {
+        return None;
+    }
+    if has_no_body(method, status) {
+        return headers
+            .get(header::CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok();
+    }
+    body.size_hint().exact()
+}
+
+fn write_failure(error: WriteError<BodyError>) -> SendFailure {
+    match error {
+        WriteError::Io(_) => SendFailure::Agent,
+        WriteError::Body(error) => SendFailure::Body(error),
+        WriteError::Short(_) => SendFailure::Body(BodyError::Cut),
+        WriteError::Long => {
+            SendFailure::Body(BodyError::Malformed("is longer than declared".into()))
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Step 7, strip: what an agent sends that must not reach a server, and what a server sends
+//! that must not reach an agent.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::error::{Reason, Refusal};
+use crate::name::AgentName;
+use crate::policy::Allowed;
+use crate::policy::rule::{Cookies, ForeignCredentials, Rule};
+
+/// Hop-by-hop fields (RFC 9110 §7.6.1) that may stand without `Connection` naming them,
+/// method and URL overrides, and what tells of the way a request took.
+const REMOVED: [HeaderName; 16] = [
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    header::UPGRADE,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Fields by which services tell who asks (DESIGN section 3, step 7).
+const AUTHENTICATORS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// Query keys by which services tell who asks.
+const AUTHENTICATOR_KEYS: [&str; 2] = ["key", "access_token"];
+
+/// Whether a field of this name is removed from every request.
+#[must_use]
+pub fn is_removed(name: &HeaderName) -> bool {
+    REMOVED.contains(name) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Whether a field of this name authenticates.
+#[must_use]
+pub fn is_authenticator(name: &HeaderName) -> bool {
+    AUTHENTICATORS.contains(name)
+}
+
+/// Strips an allowed request: what never passes, foreign authenticators where the rule
+/// attaches a credential (`sets` names the fields it will set), then the rule's own
+/// `remove_headers` and `set_headers`.
+///
+/// # Errors
+/// [`Reason::ForeignCredential`] where the rule says `foreign_credentials = "refuse"`.
+pub fn request(
+    allowed: &mut Allowed,
+    agent: &AgentName,
+    sets: &[HeaderName],
+) -> Result<(), Refusal> {
+    remove_where(allowed.headers_mut(), is_removed);
+    let Some(rule) = allowed.rule().cloned() else {
+        return Ok(());
+    };
+    if rule.credential.is_some() {
+        foreign_authenticators(allowed, &rule, sets)?;
+    }
+    let headers = allowed.headers_mut();
+    for name in &rule.remove_headers {
+        headers.remove(name);
+    }
+    for (name, template) in &rule.set_headers {
+        // Templates hold field text and configured names only, so this does not fail.
+        if let Ok(value) = template.render(agent, &rule.name).parse() {
+            headers.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+fn foreign_authenticators(
+    allowed: &mut Allowed,
+    rule: &Rule,
+    sets: &[HeaderName],
+) -> Result<(), Refusal> {
+    let foreign = |name: &HeaderName| is_authenticator(name) || sets.contains(name);
+    let query = allowed.request().target.query();
+    let kept = query.and_then(without_authenticators);
+    if rule.foreign_credentials == ForeignCredentials::Refuse {
+        let header = allowed.request().headers.keys().find(|name| foreign(name));
+        let found = header
+            .map(ToString::to_string)
+            .or_else(|| kept.is_some().then(|| "a key in the query".to_owned()));
+        if let Some(found) = found {
+            return Err(Refusal::new(
+                Reason::ForeignCredential,
+                format!(
+                    "the gateway attaches the credential here; send the request without {found}"
+                ),
+            ));
+        }
+    }
+    if let Some(kept) = kept {
+        let kept = Some(kept.as_str()).filter(|query| !query.is_empty());
+        allowed.set_query(kept).map_err(|error| {
+            Refusal::new(
+                Reason::BadPath,
+                format!("the query without its authenticators {error}"),
+            )
+        })?;
+    }
+    remove_where(allowed.headers_mut(), foreign);
+    Ok(())
+}
+
+/// The query without authenticating keys; `None` where there is none of them.
+///
+/// Keys are compared percent-decoded and separators are both `&` and `;`, so that no
+/// spelling that some server reads as `key=` stays.
+fn without_authenticators(query: &str) -> Option<String> {
+    let is_authenticator = |pair: &str| {
+        let key = pair.split('=').next().unwrap_or_default();
+        let key = percent_decoded(key);
+        AUTHENTICATOR_KEYS
+            .iter()
+            .any(|word| key.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if !query.split(['&', ';']).any(is_authenticator) {
+        return None;
+    }
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|part| !part.split(';').any(is_authenticator))
+        .collect();
+    Some(kept.join("&"))
+}
+
+/// Percent-decodes as often as there is something to decode: servers behind servers may too.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    loop {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&bytes).collect();
+        if decoded.len() == bytes.len() {
+            return decoded;
+        }
+        bytes = decoded;
+    }
+}
+
+/// Strips a server's response head: hop-by-hop fields, `Alt-Svc` (it would lead the agent
+/// to QUIC), `Proxy-Status` (only ours speaks for this hop) and, where the rule says so,
+/// cookies.
+pub fn response(headers: &mut HeaderMap, cookies: Cookies) {
+    const NEVER: [HeaderName; 9] = [
+        header::ALT_SVC,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::PROXY_AUTHENTICATE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("proxy-status"),
+    ];
+    for name in &NEVER {
+        headers.remove(name);
+    }
+    if cookies == Cookies::Drop {
+        headers.remove(header::SET_COOKIE);
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in &names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_keys_that_authenticate_fall_out() {
+        for (query, kept) in [
+            ("a=1", None),
+            ("key=x", Some("")),
+            ("a=1&key=x&b=2", Some("a=1&b=2")),
+            ("a=1&%6bey=x", Some("a=1")),
+            ("a=1&access_token=x", Some("a=1")),
+            ("a=1;key=x&b=2", Some("b=2")),
+            ("keys=1&monkey=2", None),
+            ("KEY=1", Some("")),
+        ] {
+            assert_eq!(without_authenticators(query).as_deref(), kept, "{query}");
+        }
+    }
+
+    #[test]
+    fn forwarding_and_overrides_never_pass() {
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "forwarded",
+            "via",
+            "x-http-method-override",
+            "proxy-authorization",
+        ] {
+            assert!(is_removed(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_removed(&header::ACCEPT));
+    }
+
+    #[test]
+    fn alt_svc_is_removed_from_responses() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ALT_SVC, "h3=\":443\"".parse().unwrap());
+        headers.insert(header::SET_COOKIE, "a=b".parse().unwrap());
+        let mut passed = headers.clone();
+        response(&mut passed, Cookies::Pass);
+        assert_eq!(
+            passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["set-cookie"]
+        );
+        response(&mut headers, Cookies::Drop);
+        assert!(headers.is_empty());
+    }
+}

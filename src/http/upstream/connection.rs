@@ -1,0 +1,177 @@
+//! One verified connection to a server, and what a pool needs to know of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use tokio::io::{ReadHalf, WriteHalf};
+
+use crate::http::h1::{Reader, Writer};
+use crate::http::io::BoxStream;
+use crate::metrics::OpenUpstream;
+use crate::net::forbidden::Permitted;
+use crate::net::limits::ConnectionPermit;
+
+/// What every connection carries beside its protocol.
+#[derive(Debug)]
+pub struct Facts {
+    /// The address that was checked and connected to.
+    pub peer: Permitted,
+    /// When it was dialled.
+    pub born: Instant,
+}
+
+/// What an open connection takes up; given back when it is closed.
+pub struct Hold {
+    /// The limits' share.
+    pub permit: ConnectionPermit,
+    /// The metric's.
+    pub open: OpenUpstream,
+}
+
+/// An HTTP/1 connection between two messages.
+pub struct Http1 {
+    /// Reads responses.
+    pub reader: Reader<ReadHalf<BoxStream>>,
+    /// Writes requests.
+    pub writer: Writer<WriteHalf<BoxStream>>,
+    /// Address and age.
+    pub facts: Facts,
+    /// Kept while it is open.
+    pub hold: Hold,
+    idle_since: Instant,
+}
+
+impl Http1 {
+    /// A new connection over `stream`.
+    #[must_use]
+    pub fn new(stream: BoxStream, facts: Facts, hold: Hold) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Self::from_parts(Reader::new(read), Writer::new(write), facts, hold)
+    }
+
+    /// Put together again after an exchange.
+    #[must_use]
+    pub fn from_parts(
+        reader: Reader<ReadHalf<BoxStream>>,
+        writer: Writer<WriteHalf<BoxStream>>,
+        facts: Facts,
+        hold: Hold,
+    ) -> Self {
+        Self {
+            reader,
+            writer,
+            facts,
+            hold,
+            idle_since: Instant::now(),
+        }
+    }
+
+    /// When it was dialled.
+    #[must_use]
+    pub fn born(&self) -> Instant {
+        self.facts.born
+    }
+
+    /// Marks the start of an idle time and gives buffers back.
+    pub fn rest(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    /// Whether a request may start: not idle for too long, not closed by the server, and no
+    /// byte came that nobody asked for (it would be taken for the next response).
+    #[must_use]
+    pub fn is_usable(&mut self, idle_time: Duration) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.idle_since.elapsed() <= idle_time && self.reader.poll_stale(&mut cx).is_pending()
+    }
+}
+
+/// An HTTP/2 connection, shared by the requests of one key.
+pub struct Http2 {
+    send: SendRequest<Bytes>,
+    /// Address and age.
+    pub facts: Facts,
+    streams: AtomicUsize,
+    closed: Arc<AtomicBool>,
+}
+
+impl Http2 {
+    /// Shares `send`; `closed` is set by whoever drives the connection.
+    #[must_use]
+    pub fn new(send: SendRequest<Bytes>, facts: Facts, closed: Arc<AtomicBool>) -> Self {
+        Self {
+            send,
+            facts,
+            streams: AtomicUsize::new(0),
+            closed,
+        }
+    }
+
+    /// When it was dialled.
+    #[must_use]
+    pub fn born(&self) -> Instant {
+        self.facts.born
+    }
+
+    /// Whether the server or an error closed it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// Whether a request is running on it.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.streams.load(Relaxed) > 0
+    }
+
+    /// Whether the server admits another stream just now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.streams.load(Relaxed) < self.send.current_max_send_streams()
+    }
+
+    /// Counts a stream until the guard is dropped.
+    #[must_use]
+    pub fn stream(self: &Arc<Self>) -> StreamGuard {
+        self.streams.fetch_add(1, Relaxed);
+        StreamGuard(self.clone())
+    }
+
+    /// Waits until a request may be sent, and yields the handle to send it with.
+    ///
+    /// # Errors
+    /// The connection is closed or going away.
+    pub async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        let mut send = self.send.clone();
+        poll_fn(|cx| send.poll_ready(cx)).await?;
+        Ok(send)
+    }
+
+    /// Takes the connection out of use; running streams end by themselves.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+}
+
+/// One running stream.
+pub struct StreamGuard(Arc<Http2>);
+
+impl StreamGuard {
+    /// The connection it runs on.
+    #[must_use]
+    pub fn connection(&self) -> &Http2 {
+        &self.0
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
+    }
+}

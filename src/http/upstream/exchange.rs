@@ -1,0 +1,305 @@
+//! One request and the head of its response, over HTTP/1 or HTTP/2.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+
+use super::connection::{Http1, Http2};
+use super::outgoing::Outgoing;
+use super::response::{Http1Rest, ResponseBody};
+use super::upload::{End, Sent, ServerWriter, Upload, write_end};
+use super::{Failure, Lease, Settings};
+use crate::error::{Reason, Refusal};
+use crate::http::body::{Body, BodyError, Stalling};
+use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, RequestOut};
+use crate::http::h2::Incoming;
+use crate::http::passing::{Passing, TrailerNames, trailer_field};
+use crate::http::responder::Responder;
+
+/// A held body up to this size is written before the response is waited for: it fits into
+/// any socket's buffers, so neither side can wait for the other.
+const INLINE: usize = 16 * 1024;
+
+/// Sends a request on `connection` and waits for its response's head.
+///
+/// # Errors
+/// [`Failure`], with whether the request may be sent again elsewhere.
+pub async fn http1(
+    mut connection: Http1,
+    lease: Lease,
+    outgoing: &Outgoing,
+    body: Body,
+    responder: &Responder<'_>,
+    settings: &Settings,
+) -> Result<Response<Body>, Failure> {
+    let framing = queue_head(&mut connection, outgoing, &body)?;
+    let inline = matches!(&body, Body::Held(data, _) if data.len() <= INLINE);
+    let trailers = TrailerNames::Declared(outgoing.trailers.clone());
+    let body = sent(outgoing, body, settings, trailers);
+    let Http1 {
+        mut reader,
+        writer,
+        facts,
+        hold,
+        ..
+    } = connection;
+    let mut upload = if inline {
+        write_inline(writer, framing, body, lease.reused).await?
+    } else {
+        Upload::http1(writer, framing, body)
+    };
+    let mut interims = settings.interim_responses;
+    let head = loop {
+        let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
+        let head = await_head(read, &mut upload, settings.first_byte).await?;
+        let head = head.map_err(|error| read_failure(&error, lease.reused))?;
+        let head = head.ok_or_else(|| closed_before_head(lease.reused))?;
+        if head.framing == Framing::Tunnel {
+            return Err(malformed("it switches protocols unasked"));
+        }
+        if !head.status.is_informational() {
+            break head;
+        }
+        interim(head.status, head.headers, &mut interims, responder).await?;
+    };
+    let lease = lease.keep(head.keep_alive && head.framing != Framing::UntilClose);
+    let rest = Http1Rest {
+        reader,
+        upload,
+        facts,
+        hold,
+        lease,
+    };
+    Ok(http1_response(head, rest))
+}
+
+fn queue_head(
+    connection: &mut Http1,
+    outgoing: &Outgoing,
+    body: &Body,
+) -> Result<BodyFraming, Failure> {
+    let ends = body.is_end_stream();
+    let length = body.declared_length().filter(|_| !ends);
+    let framing = BodyFraming::of_request(&outgoing.method, length, ends);
+    let head = RequestOut {
+        method: &outgoing.method,
+        target: &outgoing.target,
+        host: &outgoing.host(),
+        headers: &outgoing.headers,
+        framing,
+        hops: Hops {
+            te_trailers: outgoing.te_trailers,
+            trailers: &outgoing.trailers,
+            ..Hops::default()
+        },
+    };
+    match connection.writer.queue_request(&head) {
+        Ok(()) => Ok(framing),
+        Err(error) => Err(Failure::Refused(Refusal::new(
+            Reason::Malformed,
+            format!("the request has {error}"),
+        ))),
+    }
+}
+
+async fn write_inline(
+    mut writer: ServerWriter,
+    framing: BodyFraming,
+    body: Sent,
+    reused: bool,
+) -> Result<Upload, Failure> {
+    match writer.write_body(framing, body).await {
+        Ok(_) => Ok(Upload::Done(Some(writer))),
+        Err(error) => match write_end(error) {
+            End::Agent(error) => Err(Failure::Refused(error.of_request())),
+            End::Server | End::Done(_) if reused => Err(Failure::Stale),
+            // A server that answers early and closes may still have sent its answer.
+            End::Server | End::Done(_) => Ok(Upload::Broken),
+        },
+    }
+}
+
+/// Waits for a head while the upload runs. The first-byte time starts when the upload ends;
+/// until then the upload's own limits apply.
+async fn await_head<T>(
+    head: impl Future<Output = T>,
+    upload: &mut Upload,
+    limit: Duration,
+) -> Result<T, Failure> {
+    let mut head = std::pin::pin!(head);
+    while upload.is_running() {
+        tokio::select! {
+            biased;
+            head = &mut head => return Ok(head),
+            ended = poll_fn(|cx| upload.poll_end(cx)) => {
+                ended.map_err(|error| Failure::Refused(error.of_request()))?;
+            }
+        }
+    }
+    tokio::time::timeout(limit, head).await.map_err(|_| {
+        Failure::Refused(Refusal::new(
+            Reason::UpstreamTimeout,
+            format!(
+                "the server sent no response within {} s",
+                limit.as_secs_f32()
+            ),
+        ))
+    })
+}
+
+/// Passes an interim response on. 100 is not: the gateway has answered the expectation.
+async fn interim(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    left: &mut usize,
+    responder: &Responder<'_>,
+) -> Result<(), Failure> {
+    let Some(fewer) = left.checked_sub(1) else {
+        return Err(malformed("it sends interim responses without end"));
+    };
+    *left = fewer;
+    if status != StatusCode::CONTINUE {
+        crate::http::strip::response(&mut headers, crate::policy::rule::Cookies::Drop);
+        responder.interim(status, &headers).await;
+    }
+    Ok(())
+}
+
+fn http1_response(head: h1::ResponseHead, rest: Http1Rest) -> Response<Body> {
+    let mut headers = head.headers;
+    if let Some(length) = head.declared_length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if let Some(trailer) = trailer_field(&head.declared_trailers) {
+        headers.insert(header::TRAILER, trailer);
+    }
+    let mut response = Response::new(ResponseBody::http1(rest));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Sends a request on a stream of `connection` and waits for its response's head.
+///
+/// # Errors
+/// [`Failure`], with whether the request may be sent again elsewhere.
+pub async fn http2(
+    connection: Arc<Http2>,
+    outgoing: &Outgoing,
+    body: Body,
+    responder: &Responder<'_>,
+    settings: &Settings,
+) -> Result<Response<Body>, Failure> {
+    let guard = connection.stream();
+    let mut send = tokio::time::timeout(settings.first_byte, connection.ready())
+        .await
+        .map_err(|_| Failure::Unprocessed)?
+        .map_err(|_| Failure::Unprocessed)?;
+    let ends = body.is_end_stream();
+    let length = body
+        .declared_length()
+        .filter(|_| !ends || expects_body(&outgoing.method));
+    let head = outgoing.http2_head(length).map_err(Failure::Refused)?;
+    let (mut response, stream) = send
+        .send_request(head, ends)
+        .map_err(|error| h2_failure(&error))?;
+    drop(send);
+    let mut upload = if ends {
+        Upload::Done(None)
+    } else {
+        let body = sent(outgoing, body, settings, TrailerNames::Any);
+        Upload::http2(stream, body, settings.write)
+    };
+    let mut interims = settings.interim_responses;
+    let head = loop {
+        let arrived = poll_fn(|cx| poll_head(&mut response, cx));
+        match await_head(arrived, &mut upload, settings.first_byte).await? {
+            Head::Final(head) => break head.map_err(|error| h2_failure(&error))?,
+            Head::Interim(head) => {
+                let (parts, ()) = head.into_parts();
+                interim(parts.status, parts.headers, &mut interims, responder).await?;
+            }
+        }
+    };
+    let (parts, stream) = head.into_parts();
+    let length = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let incoming = Incoming::new(stream, length);
+    Ok(Response::from_parts(
+        parts,
+        ResponseBody::http2(incoming, upload, guard),
+    ))
+}
+
+enum Head {
+    Interim(Response<()>),
+    Final(Result<Response<h2::RecvStream>, h2::Error>),
+}
+
+fn poll_head(
+    response: &mut h2::client::ResponseFuture,
+    cx: &mut std::task::Context<'_>,
+) -> std::task::Poll<Head> {
+    use std::task::Poll;
+    if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
+        return Poll::Ready(Head::Interim(head));
+    }
+    std::pin::Pin::new(response).poll(cx).map(Head::Final)
+}
+
+fn sent(outgoing: &Outgoing, body: Body, settings: &Settings, trailers: TrailerNames) -> Sent {
+    let body = Stalling::new(body, settings.body);
+    Passing::new(body, outgoing.passed.clone(), outgoing.body_limit, trailers)
+}
+
+fn expects_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
+}
+
+fn malformed(what: &str) -> Failure {
+    Failure::Refused(Refusal::new(
+        Reason::UpstreamMalformed,
+        format!("the server's response is refused because {what}"),
+    ))
+}
+
+fn closed_before_head(reused: bool) -> Failure {
+    if reused {
+        return Failure::Stale;
+    }
+    Failure::Refused(Refusal::new(
+        Reason::UpstreamClosed,
+        "the server closed the connection without a response",
+    ))
+}
+
+fn read_failure(error: &ReadError, reused: bool) -> Failure {
+    match error {
+        ReadError::Io(_) => closed_before_head(reused),
+        ReadError::Head(_) | ReadError::Chunk(_) => malformed(&format!("it has {error}")),
+        ReadError::ClosedInHead | ReadError::Truncated | ReadError::OutOfTurn => {
+            closed_before_head(false)
+        }
+    }
+}
+
+/// What an error of the stream or connection means before the response's head.
+fn h2_failure(error: &h2::Error) -> Failure {
+    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let going_away =
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+    if refused || going_away {
+        return Failure::Unprocessed;
+    }
+    if error.reason() == Some(h2::Reason::PROTOCOL_ERROR) && !error.is_remote() {
+        return malformed("it breaks the rules of HTTP/2");
+    }
+    let body = error.reason().map_or(BodyError::Cut, BodyError::Reset);
+    Failure::Refused(body.of_response())
+}

@@ -1,0 +1,439 @@
+//! Step 10, dial: a verified connection for exactly this key, from the pool or new.
+
+pub mod connection;
+pub mod exchange;
+pub mod key;
+pub mod outgoing;
+pub mod pool;
+pub mod response;
+pub mod upload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::{Method, Response};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use self::connection::{Facts, Hold, Http1, Http2};
+pub use self::key::Key;
+pub use self::outgoing::{Extras, Outgoing};
+use self::pool::{Pool, PoolSettings, Pooled, Together};
+use super::body::Body;
+use super::h1::HeadLimits;
+use super::io::{BoxStream, WriteDeadline};
+use super::raw::Protocol;
+use super::responder::Responder;
+use crate::error::{Reason, Refusal};
+use crate::metrics::{self, Handshake, Metrics, Side};
+use crate::name::AgentName;
+use crate::net::dial::{Dialled, Dialler};
+use crate::net::limits::{ConnectionLimits, ConnectionPermit, LimitReached};
+use crate::policy::Scheme;
+use crate::tls::UpstreamTls;
+
+/// Bounds of the way to servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Of the pool.
+    pub pool: PoolSettings,
+    /// Of response heads.
+    pub head_limits: HeadLimits,
+    /// Interim responses to one request.
+    pub interim_responses: usize,
+    /// Time for the TLS handshake.
+    pub handshake: Duration,
+    /// From the end of the request to the head of the response.
+    pub first_byte: Duration,
+    /// Between two bytes of the request's body.
+    pub body: Duration,
+    /// Until the server takes a byte.
+    pub write: Duration,
+}
+
+/// Sends allowed requests.
+pub struct Upstreams {
+    dialler: Arc<Dialler>,
+    tls: UpstreamTls,
+    pool: Arc<Pool>,
+    limits: ConnectionLimits,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+/// A response's head, and how it was come by.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The body streams from the server.
+    pub response: Response<Body>,
+    /// The address connected to.
+    pub peer: SocketAddr,
+    /// Of the server's leg.
+    pub protocol: Protocol,
+    /// Whether the connection served an earlier request.
+    pub reused: bool,
+    /// Time to a new connection, resolving and TLS included.
+    pub connect: Option<Duration>,
+    /// From then to the head.
+    pub first_byte: Duration,
+}
+
+/// A request to be sent, with all it takes but its body.
+#[derive(Clone, Copy)]
+pub struct Exchange<'a, 'r> {
+    /// From whom.
+    pub agent: &'a AgentName,
+    /// What the connection must have been made for.
+    pub key: &'a Key,
+    /// What is sent.
+    pub outgoing: &'a Outgoing,
+    /// Who gets interim responses.
+    pub responder: &'a Responder<'r>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server closed a reused connection before any byte of a response: it may or may
+    /// not have seen the request.
+    Stale,
+    /// The server says that it has not looked at the request.
+    Unprocessed,
+    /// For good.
+    Refused(Refusal),
+}
+
+/// Where an HTTP/1 connection goes back to.
+pub struct Lease {
+    pool: Arc<Pool>,
+    key: Key,
+    reused: bool,
+    keep: bool,
+}
+
+impl Lease {
+    fn keep(mut self, keep: bool) -> Self {
+        self.keep = keep;
+        self
+    }
+}
+
+impl Upstreams {
+    /// With an empty pool.
+    #[must_use]
+    pub fn new(
+        dialler: Arc<Dialler>,
+        tls: UpstreamTls,
+        limits: ConnectionLimits,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            dialler,
+            tls,
+            pool: Arc::new(Pool::new(settings.pool)),
+            limits,
+            settings,
+            metrics,
+        }
+    }
+
+    /// The id of the trust settings, for the key.
+    #[must_use]
+    pub fn tls_profile(&self) -> u64 {
+        self.tls.profile()
+    }
+
+    /// Idle HTTP/1 connections and HTTP/2 connections.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        self.pool.counts()
+    }
+
+    /// Closes what is too old or idle for too long; to be called every few seconds.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    /// Closes all idle connections.
+    pub fn close_idle(&self) {
+        self.pool.clear();
+    }
+
+    /// Sends a request and waits for the head of the response. It is sent a second time only
+    /// where the first certainly had no effect: the server said so, or the method is
+    /// idempotent and the body at hand (RFC 9110 §9.2.2).
+    ///
+    /// # Errors
+    /// A refusal that names what failed on the way.
+    pub async fn send(&self, exchange: Exchange<'_, '_>, body: Body) -> Result<Arrived, Refusal> {
+        let outgoing = exchange.outgoing;
+        if let (Some(limit), Some(length)) = (outgoing.body_limit, body.declared_length())
+            && length > limit
+        {
+            return Err(super::body::BodyError::TooLarge(limit).of_request());
+        }
+        let again = body.replay();
+        let harmless = match self.attempt(exchange, body, true).await {
+            Ok(arrived) => return Ok(arrived),
+            Err(Failure::Refused(refusal)) => return Err(refusal),
+            Err(Failure::Unprocessed) => true,
+            Err(Failure::Stale) => is_idempotent(&outgoing.method),
+        };
+        let Some(body) = again.filter(|_| harmless) else {
+            return Err(closed());
+        };
+        match self.attempt(exchange, body, false).await {
+            Ok(arrived) => Ok(arrived),
+            Err(Failure::Refused(refusal)) => Err(refusal),
+            Err(Failure::Stale | Failure::Unprocessed) => Err(closed()),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        exchange: Exchange<'_, '_>,
+        body: Body,
+        reuse: bool,
+    ) -> Result<Arrived, Failure> {
+        let Exchange {
+            agent,
+            key,
+            outgoing,
+            responder,
+        } = exchange;
+        let started = Instant::now();
+        let connection = self.connection(agent, key, reuse).await;
+        let (connection, reused) = connection.map_err(Failure::Refused)?;
+        let connected = Instant::now();
+        let settings = &self.settings;
+        let (peer, protocol, response) = match connection {
+            Pooled::Http1(connection) => {
+                let peer = connection.facts.peer.addr();
+                let lease = Lease {
+                    pool: self.pool.clone(),
+                    key: key.clone(),
+                    reused,
+                    keep: false,
+                };
+                let sent = exchange::http1(*connection, lease, outgoing, body, responder, settings);
+                (peer, Protocol::Http11, sent.await?)
+            }
+            Pooled::Http2(connection) => {
+                let peer = connection.facts.peer.addr();
+                let sent = exchange::http2(connection, outgoing, body, responder, settings);
+                (peer, Protocol::Http2, sent.await?)
+            }
+        };
+        Ok(Arrived {
+            response,
+            peer,
+            protocol,
+            reused,
+            connect: (!reused).then(|| connected.duration_since(started)),
+            first_byte: connected.elapsed(),
+        })
+    }
+
+    /// A pooled connection, or a new one; and whether it was pooled.
+    async fn connection(
+        &self,
+        agent: &AgentName,
+        key: &Key,
+        reuse: bool,
+    ) -> Result<(Pooled, bool), Refusal> {
+        if !reuse {
+            return Ok((Box::pin(self.dial(agent, key)).await?, false));
+        }
+        let lock = match self.reusable(key) {
+            Ok(pooled) => return Ok((pooled, true)),
+            Err(None) => return Ok((Box::pin(self.dial(agent, key)).await?, false)),
+            Err(Some(lock)) => lock,
+        };
+        // Whoever waited here may find an HTTP/2 connection that another request dialled;
+        // where the server turned out to speak HTTP/1, all dial at once.
+        let together = lock.lock().await;
+        match self.reusable(key) {
+            Ok(pooled) => Ok((pooled, true)),
+            Err(None) => {
+                drop(together);
+                Ok((Box::pin(self.dial(agent, key)).await?, false))
+            }
+            Err(Some(_)) => Ok((Box::pin(self.dial(agent, key)).await?, false)),
+        }
+    }
+
+    /// A pooled connection whose address the policy still permits.
+    fn reusable(&self, key: &Key) -> Result<Pooled, Together> {
+        loop {
+            let pooled = self.pool.checkout(key)?;
+            let (peer, protocol) = match &pooled {
+                Pooled::Http1(connection) => (&connection.facts.peer, metrics::Protocol::Http1),
+                Pooled::Http2(connection) => (&connection.facts.peer, metrics::Protocol::Http2),
+            };
+            if self.dialler.recheck(peer) {
+                self.metrics.upstream.reuse(protocol);
+                return Ok(pooled);
+            }
+            if let Pooled::Http2(connection) = &pooled {
+                connection.close();
+            }
+        }
+    }
+
+    /// A new connection, verified for the key's name. Callers box it: handshakes are large
+    /// and rare, and should not make every request's future as large.
+    async fn dial(&self, agent: &AgentName, key: &Key) -> Result<Pooled, Refusal> {
+        let permit = self.permit(agent)?;
+        let Dialled { stream, peer } = self.dialler.dial(&key.authority).await?;
+        let facts = Facts {
+            peer,
+            born: Instant::now(),
+        };
+        let stream = WriteDeadline::new(stream, self.settings.write);
+        if key.scheme == Scheme::Http {
+            return Ok(self.http1(key, Box::new(stream), facts, permit));
+        }
+        let stream = self.secure(key, stream).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2(key, Box::new(stream), facts, permit).await
+        } else {
+            Ok(self.http1(key, Box::new(stream), facts, permit))
+        }
+    }
+
+    async fn secure(&self, key: &Key, stream: Raw) -> Result<TlsStream<Raw>, Refusal> {
+        let started = Instant::now();
+        let limit = self.settings.handshake;
+        let connect = self.tls.connect(&key.authority.host, stream);
+        let secured = tokio::time::timeout(limit, connect)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Refusal::new(
+                    Reason::ConnectTimeout,
+                    format!(
+                        "the TLS handshake with {} took longer than {} s",
+                        key.authority.host,
+                        limit.as_secs_f32()
+                    ),
+                ))
+            });
+        let result = match &secured {
+            Ok(_) => Handshake::Complete,
+            Err(_) => Handshake::Failed,
+        };
+        self.metrics
+            .tls
+            .handshake(Side::Upstream, result, started.elapsed());
+        secured
+    }
+
+    fn http1(
+        &self,
+        key: &Key,
+        stream: BoxStream,
+        facts: Facts,
+        permit: ConnectionPermit,
+    ) -> Pooled {
+        self.pool.is_http1(key);
+        let open = self.metrics.upstream.create(metrics::Protocol::Http1);
+        Pooled::Http1(Box::new(Http1::new(stream, facts, Hold { permit, open })))
+    }
+
+    async fn http2(
+        &self,
+        key: &Key,
+        stream: BoxStream,
+        facts: Facts,
+        permit: ConnectionPermit,
+    ) -> Result<Pooled, Refusal> {
+        let failed = |error: h2::Error| {
+            Refusal::new(
+                Reason::UpstreamMalformed,
+                format!("HTTP/2 with the server failed: {error}"),
+            )
+        };
+        let (send, connection) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(
+                self.settings
+                    .head_limits
+                    .bytes
+                    .try_into()
+                    .unwrap_or(u32::MAX),
+            )
+            .handshake(stream)
+            .await
+            .map_err(failed)?;
+        let closed = Arc::new(AtomicBool::new(false));
+        let hold = Hold {
+            permit,
+            open: self.metrics.upstream.create(metrics::Protocol::Http2),
+        };
+        let done = closed.clone();
+        tokio::spawn(async move {
+            let _hold = hold;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an HTTP/2 connection to a server ended");
+            }
+            done.store(true, Relaxed);
+        });
+        let connection = Arc::new(Http2::new(send, facts, closed));
+        self.pool.share(key, connection.clone());
+        Ok(Pooled::Http2(connection))
+    }
+
+    /// A share of the limits, making room among idle connections if need be.
+    fn permit(&self, agent: &AgentName) -> Result<ConnectionPermit, Refusal> {
+        let reached = match self.limits.take(agent) {
+            Ok(permit) => return Ok(permit),
+            Err(reached) => reached,
+        };
+        match reached {
+            LimitReached::All => self.pool.evict_idle(|_| true),
+            LimitReached::Agent => self
+                .pool
+                .evict_idle(|key| key.agent.as_ref().is_none_or(|owner| owner == agent)),
+        }
+        self.limits.take(agent).map_err(|reached| {
+            let limit = match reached {
+                LimitReached::All => "limits.upstream_connections",
+                LimitReached::Agent => "limits.upstream_connections_per_agent",
+            };
+            self.metrics.state.limit_reached(limit);
+            Refusal::new(
+                Reason::UpstreamLimit,
+                "as many connections to servers are open as the gateway allows; try again shortly",
+            )
+        })
+    }
+}
+
+/// A connection in clear, with its write deadline.
+type Raw = WriteDeadline<TcpStream>;
+
+/// Flow-control windows: enough for bulk at 50 ms and 300 Mbit/s, and bounded in memory.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Bytes of one stream that wait to be sent.
+const SEND_BUFFER: usize = 256 << 10;
+
+fn closed() -> Refusal {
+    Refusal::new(
+        Reason::UpstreamClosed,
+        "the server closed the connection before it answered; send the request again if that is harmless",
+    )
+}
+
+/// Methods whose repetition changes nothing (RFC 9110 §9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    )
+}

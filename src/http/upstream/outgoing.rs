@@ -1,0 +1,120 @@
+//! A request as it leaves: made only from what the policy allowed.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{self, PathAndQuery};
+use http::{Method, Request, Uri, Version};
+
+use crate::credential::Attachment;
+use crate::error::{Reason, Refusal};
+use crate::http::passing::{Passed, trailer_field};
+use crate::name::Authority;
+use crate::policy::Allowed;
+use crate::policy::Scheme;
+
+/// What leaves. There is no way to one but through [`Allowed`].
+#[derive(Debug)]
+pub struct Outgoing {
+    /// As decided.
+    pub method: Method,
+    /// As decided; also what is dialled and verified.
+    pub authority: Authority,
+    /// Clear or TLS.
+    pub scheme: Scheme,
+    /// Path and query, octet for octet as decided, but for stripped query keys.
+    pub target: String,
+    /// Stripped, set, and with the credential.
+    pub headers: HeaderMap,
+    /// Whether the agent takes trailers.
+    pub te_trailers: bool,
+    /// The trailers the agent announced, as far as they may pass.
+    pub trailers: Vec<HeaderName>,
+    /// Counts the body.
+    pub passed: Arc<Passed>,
+    /// Most bytes of the body.
+    pub body_limit: Option<u64>,
+}
+
+/// What the agent said of its request beyond the decision.
+#[derive(Debug)]
+pub struct Extras {
+    /// Whether it takes trailers.
+    pub te_trailers: bool,
+    /// The trailers it announced.
+    pub trailers: Vec<HeaderName>,
+    /// Counts the body.
+    pub passed: Arc<Passed>,
+    /// Most bytes of the body.
+    pub body_limit: Option<u64>,
+}
+
+impl Outgoing {
+    /// Attaches the credential, if there is one, to an allowed and stripped request. This is
+    /// the one place where a secret enters a request (step 9).
+    #[must_use]
+    pub fn new(allowed: Allowed, attachment: Option<Attachment>, extras: Extras) -> Self {
+        let mut request = allowed.into_request();
+        for (name, value) in attachment
+            .into_iter()
+            .flat_map(|attachment| attachment.headers)
+        {
+            request.headers.insert(name, value);
+        }
+        Self {
+            method: request.method,
+            authority: request.authority,
+            scheme: request.scheme,
+            target: request.target.as_str().to_owned(),
+            headers: request.headers,
+            te_trailers: extras.te_trailers,
+            trailers: extras.trailers,
+            passed: extras.passed,
+            body_limit: extras.body_limit,
+        }
+    }
+
+    /// The `Host` field.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.authority.to_field(self.scheme.default_port())
+    }
+
+    /// The head for an HTTP/2 stream; `length` is the body's, where known.
+    ///
+    /// # Errors
+    /// A target that the `http` crate cannot carry unchanged.
+    pub fn http2_head(&self, length: Option<u64>) -> Result<Request<()>, Refusal> {
+        let target = PathAndQuery::try_from(self.target.as_str()).ok();
+        let target = target.filter(|target| target.as_str() == self.target);
+        let authority = uri::Authority::try_from(self.host()).ok();
+        let (Some(target), Some(authority)) = (target, authority) else {
+            return Err(Refusal::new(
+                Reason::BadPath,
+                "the request target has characters that HTTP/2 cannot carry; percent-encode them",
+            ));
+        };
+        let mut parts = uri::Parts::default();
+        parts.scheme = uri::Scheme::try_from(self.scheme.as_str()).ok();
+        parts.authority = Some(authority);
+        parts.path_and_query = Some(target);
+        let uri = Uri::from_parts(parts)
+            .map_err(|_| Refusal::new(Reason::BadPath, "the request target is no path"))?;
+        let mut head = Request::new(());
+        *head.method_mut() = self.method.clone();
+        *head.uri_mut() = uri;
+        *head.version_mut() = Version::HTTP_2;
+        *head.headers_mut() = self.headers.clone();
+        let headers = head.headers_mut();
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if self.te_trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(trailer) = trailer_field(&self.trailers) {
+            headers.insert(header::TRAILER, trailer);
+        }
+        Ok(head)
+    }
+}

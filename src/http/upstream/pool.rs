@@ -1,0 +1,235 @@
+//! Idle and shared upstream connections by their [`Key`].
+//!
+//! An HTTP/1 connection is in the pool only between two requests; an HTTP/2 connection
+//! stays in it and is shared. Everything taken out is checked again: age, whether the server
+//! closed it or sent bytes nobody asked for, and the address against the policy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::connection::{Http1, Http2};
+use super::key::Key;
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Keys that are remembered; agents choose names under wildcard rules, so there is a bound.
+    pub keys: usize,
+    /// Idle HTTP/1 connections in all.
+    pub idle: usize,
+    /// Idle HTTP/1 connections of one key.
+    pub idle_per_key: usize,
+    /// How long a connection may lie idle.
+    pub idle_time: Duration,
+    /// How old a connection may be when a request starts on it.
+    pub max_age: Duration,
+}
+
+/// What the last connection of a key agreed on; guides whether to dial alone or in company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// No connection yet.
+    Nothing,
+    /// The server speaks HTTP/1 only.
+    Http1,
+    /// The server speaks HTTP/2.
+    Http2,
+}
+
+/// All pooled connections.
+pub struct Pool {
+    settings: PoolSettings,
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    by_key: HashMap<Key, Shelf>,
+    idle: usize,
+}
+
+struct Shelf {
+    idle: Vec<Http1>,
+    shared: Vec<Arc<Http2>>,
+    known: Known,
+    /// Held while dialling where one HTTP/2 connection may serve all who wait.
+    dialling: Arc<tokio::sync::Mutex<()>>,
+    used: Instant,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            idle: Vec::new(),
+            shared: Vec::new(),
+            known: Known::Nothing,
+            dialling: Arc::default(),
+            used: Instant::now(),
+        }
+    }
+}
+
+/// A connection to send on.
+pub enum Pooled {
+    /// An HTTP/1 connection, for one request.
+    Http1(Box<Http1>),
+    /// A shared HTTP/2 connection with room for a stream.
+    Http2(Arc<Http2>),
+}
+
+/// None is there. To be held while dialling, where one new connection may serve all who
+/// wait for one; absent where each needs its own.
+pub type Together = Option<Arc<tokio::sync::Mutex<()>>>;
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(settings: PoolSettings) -> Self {
+        Self {
+            settings,
+            shelves: Mutex::default(),
+        }
+    }
+
+    /// Takes the most recently used HTTP/1 connection or shares an HTTP/2 one.
+    ///
+    /// # Errors
+    /// None is there; the caller dials, holding what it is given.
+    pub fn checkout(&self, key: &Key) -> Result<Pooled, Together> {
+        loop {
+            let mut shelves = self.shelves.lock();
+            let Some(shelf) = self.shelf(&mut shelves, key) else {
+                return Err(None);
+            };
+            shelf
+                .shared
+                .retain(|connection| !connection.is_closed() && !self.is_old(connection.born()));
+            if let Some(connection) = shelf.shared.iter().find(|connection| connection.has_room()) {
+                return Ok(Pooled::Http2(connection.clone()));
+            }
+            let Some(mut connection) = shelf.idle.pop() else {
+                let lock = (shelf.known != Known::Http1).then(|| shelf.dialling.clone());
+                return Err(lock);
+            };
+            shelves.idle = shelves.idle.saturating_sub(1);
+            drop(shelves);
+            if !self.is_old(connection.born()) && connection.is_usable(self.settings.idle_time) {
+                return Ok(Pooled::Http1(Box::new(connection)));
+            }
+        }
+    }
+
+    /// Puts an HTTP/1 connection back that is between two messages.
+    pub fn put_back(&self, key: &Key, mut connection: Http1) {
+        if self.is_old(connection.born()) {
+            return;
+        }
+        connection.rest();
+        let mut shelves = self.shelves.lock();
+        if shelves.idle >= self.settings.idle {
+            return;
+        }
+        let Some(shelf) = self.shelf(&mut shelves, key) else {
+            return;
+        };
+        shelf.known = Known::Http1;
+        if shelf.idle.len() >= self.settings.idle_per_key {
+            return;
+        }
+        shelf.idle.push(connection);
+        shelves.idle = shelves.idle.saturating_add(1);
+    }
+
+    /// Shares a new HTTP/2 connection.
+    pub fn share(&self, key: &Key, connection: Arc<Http2>) {
+        let mut shelves = self.shelves.lock();
+        if let Some(shelf) = self.shelf(&mut shelves, key) {
+            shelf.known = Known::Http2;
+            shelf.shared.push(connection);
+        }
+    }
+
+    /// Remembers that a key's server speaks HTTP/1, so that nobody waits for company.
+    pub fn is_http1(&self, key: &Key) {
+        if let Some(shelf) = self.shelf(&mut self.shelves.lock(), key) {
+            shelf.known = Known::Http1;
+        }
+    }
+
+    /// Closes what lay idle for too long and forgets keys that hold nothing.
+    pub fn sweep(&self) {
+        let mut shelves = self.shelves.lock();
+        let idle_time = self.settings.idle_time;
+        let mut idle = 0_usize;
+        shelves.by_key.retain(|_, shelf| {
+            shelf.idle.retain_mut(|connection| {
+                connection.is_usable(idle_time) && !self.is_old(connection.born())
+            });
+            shelf.shared.retain(|connection| {
+                let unused = !connection.is_busy() && shelf.used.elapsed() > idle_time;
+                !connection.is_closed() && !unused && !self.is_old(connection.born())
+            });
+            idle = idle.saturating_add(shelf.idle.len());
+            !(shelf.idle.is_empty() && shelf.shared.is_empty() && shelf.used.elapsed() > idle_time)
+        });
+        shelves.idle = idle;
+    }
+
+    /// Closes all idle HTTP/1 connections and unused HTTP/2 ones, to make room under a limit.
+    pub fn evict_idle(&self, wanted: impl Fn(&Key) -> bool) {
+        let mut shelves = self.shelves.lock();
+        let mut idle = 0_usize;
+        for (key, shelf) in &mut shelves.by_key {
+            if wanted(key) {
+                shelf.idle.clear();
+                shelf.shared.retain(|connection| connection.is_busy());
+            }
+            idle = idle.saturating_add(shelf.idle.len());
+        }
+        shelves.idle = idle;
+    }
+
+    /// Closes everything that is idle; used when the gateway goes away.
+    pub fn clear(&self) {
+        *self.shelves.lock() = Shelves::default();
+    }
+
+    /// Idle HTTP/1 connections and shared HTTP/2 connections.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let shelves = self.shelves.lock();
+        let shared = shelves
+            .by_key
+            .values()
+            .map(|shelf| shelf.shared.len())
+            .sum();
+        (shelves.idle, shared)
+    }
+
+    /// The shelf of a key, made if there is room for another key.
+    fn shelf<'a>(&self, shelves: &'a mut Shelves, key: &Key) -> Option<&'a mut Shelf> {
+        if shelves.by_key.len() >= self.settings.keys && !shelves.by_key.contains_key(key) {
+            return None;
+        }
+        let shelf = shelves.by_key.entry(key.clone()).or_default();
+        shelf.used = Instant::now();
+        Some(shelf)
+    }
+
+    fn is_old(&self, born: Instant) -> bool {
+        born.elapsed() > self.settings.max_age
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (idle, shared) = self.counts();
+        f.debug_struct("Pool")
+            .field("idle", &idle)
+            .field("shared", &shared)
+            .finish_non_exhaustive()
+    }
+}

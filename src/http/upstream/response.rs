@@ -1,0 +1,146 @@
+//! A response body, and what becomes of its connection when it ends.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::io::ReadHalf;
+
+use super::Lease;
+use super::connection::{Facts, Hold, Http1, StreamGuard};
+use super::upload::Upload;
+use crate::http::body::{Body, BodyError};
+use crate::http::h1::Reader;
+use crate::http::h2::Incoming;
+use crate::http::incoming::read_error;
+use crate::http::io::BoxStream;
+
+/// The body of a response on its way from a server.
+pub struct ResponseBody {
+    source: Source,
+    upload: Upload,
+}
+
+enum Source {
+    Http1(Option<Box<Http1Body>>),
+    /// The guard counts the stream until the body is dropped.
+    Http2(
+        Incoming,
+        #[allow(dead_code, reason = "held for its Drop")] StreamGuard,
+    ),
+}
+
+struct Http1Body {
+    reader: Reader<ReadHalf<BoxStream>>,
+    facts: Facts,
+    hold: Hold,
+    lease: Lease,
+}
+
+/// What is left of an HTTP/1 connection once the response's head is read.
+pub struct Http1Rest {
+    pub(super) reader: Reader<ReadHalf<BoxStream>>,
+    pub(super) upload: Upload,
+    pub(super) facts: Facts,
+    pub(super) hold: Hold,
+    pub(super) lease: Lease,
+}
+
+impl ResponseBody {
+    /// From an HTTP/1 connection; where there is no body, the connection goes back at once.
+    pub(super) fn http1(rest: Http1Rest) -> Body {
+        let body = Http1Body {
+            reader: rest.reader,
+            facts: rest.facts,
+            hold: rest.hold,
+            lease: rest.lease,
+        };
+        let mut response = Self {
+            source: Source::Http1(Some(Box::new(body))),
+            upload: rest.upload,
+        };
+        if response.is_end() && !response.upload.is_running() {
+            response.give_back();
+            return Body::empty();
+        }
+        Body::Response(Box::new(response))
+    }
+
+    /// From an HTTP/2 stream.
+    pub(super) fn http2(incoming: Incoming, upload: Upload, guard: StreamGuard) -> Body {
+        if incoming.is_end() && !upload.is_running() {
+            return Body::empty();
+        }
+        Body::Response(Box::new(Self {
+            source: Source::Http2(incoming, guard),
+            upload,
+        }))
+    }
+
+    pub(in crate::http) fn is_end(&self) -> bool {
+        match &self.source {
+            Source::Http1(body) => body.as_ref().is_none_or(|body| body.reader.at_end()),
+            Source::Http2(incoming, _) => incoming.is_end(),
+        }
+    }
+
+    pub(in crate::http) fn remaining(&self) -> Option<u64> {
+        match &self.source {
+            Source::Http1(body) => body
+                .as_ref()
+                .map_or(Some(0), |body| body.reader.remaining()),
+            Source::Http2(incoming, _) => incoming.remaining(),
+        }
+    }
+
+    pub(in crate::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // An agent whose upload fails gets no more of the response either.
+        if self.upload.is_running()
+            && let Poll::Ready(Err(error)) = self.upload.poll_end(cx)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match &mut self.source {
+            Source::Http2(incoming, _) => incoming.poll_frame(cx),
+            Source::Http1(None) => Poll::Ready(None),
+            Source::Http1(Some(body)) => {
+                let frame = body.reader.poll_body(cx);
+                if frame.is_ready() && body.reader.is_idle() {
+                    self.give_back();
+                }
+                frame.map(|frame| frame.map(|frame| frame.map_err(|error| read_error(&error))))
+            }
+        }
+    }
+
+    /// Puts the connection back where a next request may use it: response and request both
+    /// at their end, kept alive, and nothing beyond the response in the buffer.
+    fn give_back(&mut self) {
+        let Source::Http1(body) = &mut self.source else {
+            return;
+        };
+        let (Some(body), Some(writer)) = (body.take(), self.upload.take_writer()) else {
+            return;
+        };
+        let Http1Body {
+            reader,
+            facts,
+            hold,
+            lease,
+        } = *body;
+        if lease.keep && reader.is_idle() && !reader.has_buffered() {
+            lease
+                .pool
+                .put_back(&lease.key, Http1::from_parts(reader, writer, facts, hold));
+        }
+    }
+}
+
+impl std::fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResponseBody(..)")
+    }
+}
