@@ -1,1 +1,129 @@
-//! The way of a connection and of a request.
+//! The way of a connection and of a request (DESIGN section 3), and what they share.
+//!
+//! Read [`accept`], then [`connection`], then [`request`]: three levels, one function each.
+//! Every outcome ends in [`outcome`]. [`answers`] is the same policy for DNS; [`drain`] and
+//! [`reload`] change the course while it runs.
+
+mod accept;
+mod answers;
+pub mod assemble;
+mod connection;
+mod drain;
+mod outcome;
+mod refusals;
+mod reload;
+mod request;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+pub use self::accept::serve;
+pub use self::answers::DnsAnswers;
+pub use self::drain::{Drain, DrainSignal};
+pub use self::refusals::RefusalLimit;
+use crate::audit::Log;
+use crate::ca::Leaves;
+use crate::credential::Store;
+use crate::http::canonical::HeadBounds;
+use crate::http::h1::HeadLimits;
+use crate::http::upstream::Upstreams;
+use crate::metrics::Metrics;
+use crate::net::dial::Dialler;
+use crate::net::limits::ConnectionLimits;
+use crate::net::own::OwnAddresses;
+use crate::policy::Policy;
+use crate::tls::AgentTls;
+
+/// Bounds of the agent's leg.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes of a ClientHello.
+    pub hello_bytes: usize,
+    /// Of request heads.
+    pub head_limits: HeadLimits,
+    /// Bodies of declared length up to this are held before dialling.
+    pub hold_bytes: u64,
+    /// Most bytes of a request body.
+    pub body_bytes: Option<u64>,
+    /// HTTP/2 streams of one connection.
+    pub streams: u32,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// Deadlines of the agent's leg.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From the connection to a whole ClientHello or the first bytes of a request.
+    pub hello: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub body: Duration,
+    /// Between two pieces of a response body.
+    pub response: Duration,
+    /// Until the agent takes a byte.
+    pub write: Duration,
+}
+
+impl Settings {
+    fn head_bounds(&self) -> HeadBounds {
+        HeadBounds {
+            fields: self.head_limits.fields,
+            uri: self.head_limits.uri,
+        }
+    }
+}
+
+/// What is in force: rules and secrets, always replaced together.
+#[derive(Debug)]
+pub struct Active {
+    /// Who may do what.
+    pub policy: Policy,
+    /// What is attached.
+    pub credentials: Store,
+}
+
+/// Everything that connections share.
+pub struct Gateway {
+    /// Rules and secrets; read through [`Gateway::active`].
+    pub active: ArcSwap<Active>,
+    /// Handshakes with agents.
+    pub agent_tls: AgentTls,
+    /// Certificates for them.
+    pub leaves: Leaves,
+    /// The way to servers.
+    pub upstreams: Upstreams,
+    /// Resolves and dials; also asked for the answers of DNS.
+    pub dialler: Arc<Dialler>,
+    /// The log.
+    pub audit: Log,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// What must not be an origin.
+    pub own_addresses: OwnAddresses,
+    /// Connections from agents.
+    pub connections: ConnectionLimits,
+    /// Answers to sources that are nobody's.
+    pub refusals: RefusalLimit,
+    /// Bounds.
+    pub settings: Settings,
+    /// Running connections and streams.
+    pub tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// The rules and secrets in force; a request keeps those it began with.
+    #[must_use]
+    pub fn active(&self) -> Arc<Active> {
+        self.active.load_full()
+    }
+}

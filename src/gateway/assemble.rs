@@ -1,0 +1,272 @@
+//! From checked settings to a gateway: everything is made and bound here, before anything
+//! is served, so that a start either works or says what does not.
+
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio_util::task::TaskTracker;
+
+use super::{Active, Gateway, RefusalLimit, Settings, Timeouts};
+use crate::audit::{self, Log};
+use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
+use crate::config::{self, Config, Loaded};
+use crate::credential::Store;
+use crate::http::h1::HeadLimits;
+use crate::http::upstream::pool::PoolSettings;
+use crate::http::upstream::{self, Upstreams};
+use crate::metrics::Metrics;
+use crate::net::dial::{DialSettings, Dialler};
+use crate::net::forbidden::Networks;
+use crate::net::limits::ConnectionLimits;
+use crate::net::listen::{bind_tcp, bind_udp};
+use crate::net::own::OwnAddresses;
+use crate::net::resolve::{Resolver, ResolverSettings};
+use crate::policy::Mode;
+use crate::tls::{self, AgentTls, UpstreamTls};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// Sessions with servers that are remembered for resumption.
+const UPSTREAM_SESSIONS: usize = 4096;
+
+/// A start that failed: what was being done, and why it did not work.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct StartError {
+    what: String,
+    why: String,
+}
+
+impl StartError {
+    /// A start that failed while doing `what`, with the whole chain of causes.
+    pub fn new(what: &str, why: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(why), |error| error.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        Self {
+            what: what.to_owned(),
+            why: causes.join(": "),
+        }
+    }
+}
+
+/// Names the step in which a start failed.
+trait During<T> {
+    fn during(self, what: &str) -> Result<T, StartError>;
+}
+
+impl<T, E: std::error::Error> During<T> for Result<T, E> {
+    fn during(self, what: &str) -> Result<T, StartError> {
+        self.map_err(|why| StartError::new(what, &why))
+    }
+}
+
+/// The sockets of a gateway.
+pub struct Sockets {
+    /// Redirected connections.
+    pub transparent: TcpListener,
+    /// Redirected DNS.
+    pub dns: Option<(UdpSocket, TcpListener)>,
+}
+
+/// Binds what the config names.
+///
+/// # Errors
+/// An address that cannot be bound.
+pub fn bind(config: &Config) -> Result<Sockets, StartError> {
+    let transparent = config.listen.transparent;
+    let tcp = |address: SocketAddr| {
+        bind_tcp(address, BACKLOG).during(&format!("cannot listen on {address} (TCP)"))
+    };
+    let dns = |address: SocketAddr| {
+        let udp = bind_udp(address).during(&format!("cannot listen on {address} (UDP)"))?;
+        Ok((udp, tcp(address)?))
+    };
+    Ok(Sockets {
+        transparent: tcp(transparent)?,
+        dns: config.listen.dns.map(dns).transpose()?,
+    })
+}
+
+/// Makes the gateway of `loaded`.
+///
+/// # Errors
+/// The first part that cannot be made, with its remedy where there is one.
+pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gateway>, StartError> {
+    let config = &loaded.config;
+    make_state_dir(&config.state_dir)?;
+    let leaves = leaves(config, &metrics)?;
+    let audit = Log::open(audit::Settings {
+        path: config.audit.file.clone(),
+        queue: config.audit.queue,
+        when_unwritable: when_unwritable(config.audit.when_unwritable),
+    })
+    .during("the audit log")?;
+    let own_addresses = OwnAddresses::watch(config.upstream.own_addresses.iter().copied())
+        .await
+        .during("cannot read this machine's addresses")?;
+    let dialler = Arc::new(dialler(config, own_addresses.clone())?);
+    let upstreams = upstreams(config, dialler.clone(), metrics.clone())?;
+    let (settings, limits) = (settings(config), &config.limits);
+    let gateway = Arc::new(Gateway {
+        connections: ConnectionLimits::new(limits.connections, limits.connections_per_agent),
+        refusals: RefusalLimit::new(limits.refusals_per_second),
+        active: ArcSwap::from_pointee(active(&loaded, 1, None)),
+        agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
+        leaves,
+        upstreams,
+        dialler,
+        audit,
+        metrics,
+        own_addresses,
+        settings,
+        tasks: TaskTracker::new(),
+    });
+    gateway.show_policy(SystemTime::now());
+    Ok(gateway)
+}
+
+/// The rules and secrets of `loaded`, as one value. Secrets that cannot be had are said in
+/// the log; their rules answer 503 until a reload finds them.
+pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>) -> Active {
+    let (credentials, problems) = Store::load(loaded.credentials.clone(), previous);
+    for problem in problems {
+        tracing::error!("{problem}");
+    }
+    let policy = loaded.policy(generation);
+    if policy.mode() == Mode::Observe {
+        tracing::warn!("mode is \"observe\": what no rule allows is recorded and let through");
+    }
+    Active {
+        policy,
+        credentials,
+    }
+}
+
+/// The state folder belongs to the gateway alone; the CA refuses one that is open to others.
+fn make_state_dir(path: &Path) -> Result<(), StartError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .during(&format!("cannot make the state folder {}", path.display()))
+}
+
+fn when_unwritable(choice: config::WhenUnwritable) -> audit::WhenUnwritable {
+    match choice {
+        config::WhenUnwritable::Deny => audit::WhenUnwritable::Deny,
+        config::WhenUnwritable::Continue => audit::WhenUnwritable::Continue,
+    }
+}
+
+fn leaves(config: &Config, metrics: &Metrics) -> Result<Leaves, StartError> {
+    let ca = match &config.ca {
+        config::Ca::Own {
+            certificate,
+            key,
+            chain,
+        } => CertificateAuthority::load(certificate, chain.as_deref(), key),
+        config::Ca::Made { .. } => CertificateAuthority::load_or_create(&config.state_dir),
+    }
+    .during("cannot use the CA")?;
+    metrics.leaves.ca_expires(ca.not_after());
+    tracing::info!(
+        subject = ca.subject(),
+        fingerprint = ca.fingerprint(),
+        "CA ready"
+    );
+    let settings = LeafSettings {
+        capacity: config.limits.leaves as u64,
+        refused_capacity: config.limits.refused_leaves as u64,
+        refused_per_second: NonZeroU32::new(config.limits.refused_leaves_per_second)
+            .unwrap_or(NonZeroU32::MIN),
+        ..LeafSettings::default()
+    };
+    Leaves::new(Arc::new(ca), settings).during("cannot prepare leaves")
+}
+
+fn dialler(config: &Config, own: OwnAddresses) -> Result<Dialler, StartError> {
+    let resolver = Resolver::new(ResolverSettings {
+        nameservers: config.upstream.nameservers.clone(),
+        fixed: config.upstream.resolve.clone().into_iter().collect(),
+        timeout: config.timeouts.resolve,
+        cache_entries: config.limits.resolved_names as u64,
+    })
+    .during("cannot set up the resolver")?;
+    let networks = Networks::new(config.upstream.allow_networks.clone(), own);
+    let settings = DialSettings {
+        connect_timeout: config.timeouts.connect,
+    };
+    Ok(Dialler::new(resolver, networks, settings))
+}
+
+fn upstreams(
+    config: &Config,
+    dialler: Arc<Dialler>,
+    metrics: Arc<Metrics>,
+) -> Result<Upstreams, StartError> {
+    let trust = match &config.upstream.trust {
+        config::Trust::System => tls::Trust::System,
+        config::Trust::Pem(files) => tls::Trust::Pem(files.clone()),
+    };
+    let tls = UpstreamTls::with_sessions(&trust, UPSTREAM_SESSIONS)
+        .during("cannot set up the trust in servers")?;
+    let (limits, timeouts) = (&config.limits, &config.timeouts);
+    let settings = upstream::Settings {
+        pool: PoolSettings {
+            keys: limits.upstream_connections,
+            idle: limits.upstream_idle,
+            idle_per_key: limits.upstream_idle_per_key,
+            idle_time: timeouts.upstream_idle,
+            max_age: timeouts.upstream_age,
+        },
+        head_limits: head_limits(config),
+        interim_responses: limits.interim_responses,
+        handshake: timeouts.connect,
+        first_byte: timeouts.first_byte,
+        body: timeouts.body,
+        write: timeouts.write,
+    };
+    let limits = ConnectionLimits::new(
+        limits.upstream_connections,
+        limits.upstream_connections_per_agent,
+    );
+    Ok(Upstreams::new(dialler, tls, limits, settings, metrics))
+}
+
+fn head_limits(config: &Config) -> HeadLimits {
+    HeadLimits {
+        bytes: config.limits.head_bytes,
+        uri: config.limits.uri_bytes,
+        fields: config.limits.head_fields,
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let timeouts = &config.timeouts;
+    Settings {
+        hello_bytes: config.limits.hello_bytes,
+        head_limits: head_limits(config),
+        hold_bytes: config.limits.hold_bytes as u64,
+        body_bytes: config.limits.body_bytes,
+        streams: config.limits.streams,
+        timeouts: Timeouts {
+            hello: timeouts.hello,
+            handshake: timeouts.handshake,
+            head: timeouts.head,
+            idle: timeouts.idle,
+            body: timeouts.body,
+            response: timeouts.response,
+            write: timeouts.write,
+        },
+    }
+}
+
+/// How often pools and gauges are looked after.
+pub const SWEEP: Duration = Duration::from_secs(5);

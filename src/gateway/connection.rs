@@ -1,0 +1,308 @@
+//! Steps 2 to 4 of a connection: sniff, admit, handshake; then its requests are served.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::drain::Drain;
+use super::{Gateway, outcome, serve};
+use crate::ca::MintError;
+use crate::error::{Reason, Refusal};
+use crate::http::canonical::Settled;
+use crate::http::io::{BoxStream, Prefixed, WriteDeadline};
+use crate::metrics::{ActiveConnection, Handshake, Side};
+use crate::name::{AgentName, ClientAddr, Host, Origin};
+use crate::net::limits::ConnectionPermit;
+use crate::net::sniff::{Hello, Sniff, Sniffer};
+use crate::policy::Admission;
+use crate::policy::Scheme;
+use crate::tls;
+
+/// A redirected connection before its first byte.
+pub struct Arrival {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) agent: AgentName,
+    pub(super) client: ClientAddr,
+    pub(super) origin: Origin,
+    pub(super) permit: ConnectionPermit,
+    pub(super) active: ActiveConnection,
+}
+
+/// A connection whose requests are served.
+pub struct Connection {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) client: ClientAddr,
+    pub(super) origin: Origin,
+    /// What every request on it must repeat.
+    pub(super) settled: Settled,
+    /// `1.2` or `1.3`; absent on clear connections.
+    pub(super) tls_version: Option<&'static str>,
+    _permit: ConnectionPermit,
+    _active: ActiveConnection,
+}
+
+/// What was negotiated in the handshake.
+struct Secured {
+    stream: TlsStream<Prefixed<TcpStream>>,
+    h2: bool,
+}
+
+/// Runs a connection to its end; refused ones leave a record and a count.
+pub async fn run(arrival: Arrival, stream: TcpStream, drain: Drain) {
+    let gateway = arrival.gateway.clone();
+    let _panics = outcome::CountPanic(&gateway.metrics);
+    let (agent, client, origin) = (arrival.agent.clone(), arrival.client, arrival.origin);
+    if let Err((refusal, name)) = intercept(arrival, stream, drain).await {
+        outcome::connection_refused(&gateway, (&agent, client, origin), name, &refusal);
+    }
+}
+
+async fn intercept(
+    arrival: Arrival,
+    mut stream: TcpStream,
+    drain: Drain,
+) -> Result<(), (Refusal, Option<Host>)> {
+    let started = Instant::now();
+    let (bytes, sniffed) = sniff(&arrival, &mut stream)
+        .await
+        .map_err(|refusal| (refusal, None))?;
+    match sniffed {
+        Sniff::Http => {
+            let stream = Prefixed::new(bytes, stream);
+            clear(arrival, stream, drain).await;
+            Ok(())
+        }
+        Sniff::Tls(hello) => {
+            let name = hello.name.clone();
+            let served = secure(arrival, hello, bytes, stream, started, drain).await;
+            served.map_err(|refusal| (refusal, name))
+        }
+        Sniff::BadHello(what) => {
+            let refusal = Refusal::new(Reason::BadHello, format!("the ClientHello {what}"));
+            Err((refuse_hello(stream, refusal).await, None))
+        }
+        Sniff::Unknown | Sniff::More => Err((
+            Refusal::new(
+                Reason::UnknownProtocol,
+                "only TLS and HTTP/1 pass this gateway",
+            ),
+            None,
+        )),
+    }
+}
+
+/// Reads until it is known what the agent speaks.
+async fn sniff(arrival: &Arrival, stream: &mut TcpStream) -> Result<(Bytes, Sniff), Refusal> {
+    let settings = &arrival.gateway.settings;
+    let mut sniffer = Sniffer::new(settings.hello_bytes);
+    let mut bytes = BytesMut::with_capacity(2048);
+    let reading = async {
+        loop {
+            let count = stream.read_buf(&mut bytes).await.unwrap_or(0);
+            let sniffed = sniffer.sniff(&bytes);
+            if count == 0 || !matches!(sniffed, Sniff::More) {
+                return sniffed;
+            }
+        }
+    };
+    match timeout(settings.timeouts.hello, reading).await {
+        Ok(sniffed) => Ok((bytes.freeze(), sniffed)),
+        Err(_) => Err(Refusal::new(
+            Reason::HandshakeTimeout,
+            format!(
+                "no whole ClientHello or request came within {} s",
+                settings.timeouts.hello.as_secs_f32()
+            ),
+        )),
+    }
+}
+
+/// Steps 3 and 4 of a TLS connection, then its requests.
+async fn secure(
+    arrival: Arrival,
+    hello: Hello,
+    bytes: Bytes,
+    stream: TcpStream,
+    started: Instant,
+    drain: Drain,
+) -> Result<(), Refusal> {
+    let name = hello.name.as_ref();
+    let config = match certify(&arrival, name).await {
+        Ok(config) => config,
+        Err(refusal) => return Err(refuse_hello(stream, refusal).await),
+    };
+    let stream = Prefixed::new(bytes, stream);
+    // Boxed, so that a connection past its handshake is small.
+    let secured = Box::pin(handshake(&arrival, config, stream, name)).await;
+    let result = match &secured {
+        Ok(_) => Handshake::Complete,
+        Err(_) => Handshake::Failed,
+    };
+    let tls = &arrival.gateway.metrics.tls;
+    tls.handshake(Side::Agent, result, started.elapsed());
+    let Secured { stream, h2 } = secured?;
+    let name = hello
+        .name
+        .unwrap_or_else(|| Host::from(arrival.origin.0.ip()));
+    let version = tls_version(&stream);
+    let connection = Arc::new(arrival.settle(Scheme::Https, Some(name), version));
+    let limit = connection.gateway.settings.timeouts.write;
+    let stream: BoxStream = Box::new(WriteDeadline::new(stream, limit));
+    if h2 {
+        serve::http2(connection, stream, drain).await;
+    } else {
+        serve::http1(connection, stream, drain).await;
+    }
+    Ok(())
+}
+
+/// A clear connection: what it names is checked with each request.
+async fn clear(arrival: Arrival, stream: Prefixed<TcpStream>, drain: Drain) {
+    let connection = Arc::new(arrival.settle(Scheme::Http, None, None));
+    let limit = connection.gateway.settings.timeouts.write;
+    let stream = Box::new(WriteDeadline::new(stream, limit));
+    serve::http1(connection, stream, drain).await;
+}
+
+impl Arrival {
+    fn settle(
+        self,
+        scheme: Scheme,
+        name: Option<Host>,
+        tls_version: Option<&'static str>,
+    ) -> Connection {
+        Connection {
+            settled: Settled {
+                scheme,
+                name,
+                port: self.origin.0.port(),
+            },
+            tls_version,
+            gateway: self.gateway,
+            client: self.client,
+            origin: self.origin,
+            _permit: self.permit,
+            _active: self.active,
+        }
+    }
+}
+
+/// Step 3, admit: by name and port alone. What no rule covers still gets a certificate, so
+/// that the agent can read why; without a name there is nobody to answer as.
+async fn certify(
+    arrival: &Arrival,
+    name: Option<&Host>,
+) -> Result<Arc<rustls::ServerConfig>, Refusal> {
+    let policy = &arrival.gateway.active().policy;
+    let literal = Host::from(arrival.origin.0.ip());
+    let host = name.unwrap_or(&literal);
+    let leaf = match policy.admit(&arrival.agent, Scheme::Https, name, arrival.origin) {
+        Admission::Intercept => leaf(arrival, host, false).await?,
+        Admission::Page(_) => leaf(arrival, host, true).await?,
+        Admission::Refuse(refusal) => return Err(refusal),
+    };
+    let agent_tls = &arrival.gateway.agent_tls;
+    Ok(match name {
+        Some(_) => agent_tls.config(leaf, true),
+        None => agent_tls.nameless_config(leaf, true),
+    })
+}
+
+/// The certificate for exactly this name, from the cache of allowed or of refused names.
+async fn leaf(
+    arrival: &Arrival,
+    name: &Host,
+    refused: bool,
+) -> Result<Arc<rustls::sign::CertifiedKey>, Refusal> {
+    let leaves = &arrival.gateway.leaves;
+    let minted = if refused {
+        leaves.refused_leaf(&arrival.agent, name).await
+    } else {
+        leaves.leaf(name).await.map_err(MintError::from)
+    };
+    minted.map_err(|error| match error {
+        MintError::Limit => Refusal::new(
+            Reason::MintLimit,
+            "too many connections to names that no rule allows; no page is made for this one",
+        ),
+        MintError::Ca(error) => {
+            tracing::error!(%error, host = %name, "cannot mint a leaf");
+            Refusal::new(
+                Reason::Internal,
+                "the gateway cannot make a certificate for this name",
+            )
+        }
+    })
+}
+
+async fn handshake(
+    arrival: &Arrival,
+    config: Arc<rustls::ServerConfig>,
+    stream: Prefixed<TcpStream>,
+    sniffed: Option<&Host>,
+) -> Result<Secured, Refusal> {
+    let limit = arrival.gateway.settings.timeouts.handshake;
+    let accepted = timeout(limit, TlsAcceptor::from(config).accept(stream)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            if tls::agent::distrust(&error).is_some() {
+                arrival
+                    .gateway
+                    .metrics
+                    .agent(&arrival.agent)
+                    .trust_failure();
+            }
+            return Err(Refusal::new(
+                Reason::HandshakeFailed,
+                format!("TLS handshake: {error}"),
+            ));
+        }
+        Err(_) => {
+            return Err(Refusal::new(
+                Reason::HandshakeTimeout,
+                format!(
+                    "the TLS handshake took longer than {} s",
+                    limit.as_secs_f32()
+                ),
+            ));
+        }
+    };
+    let session = stream.get_ref().1;
+    let reported = session
+        .server_name()
+        .and_then(|name| Host::from_sni(name.as_bytes()).ok());
+    if reported.as_ref() != sniffed {
+        // Two parsers that disagree on the name: the connection is worth nothing.
+        return Err(Refusal::new(
+            Reason::BadHello,
+            "the ClientHello names its server ambiguously",
+        ));
+    }
+    let h2 = session.alpn_protocol() == Some(b"h2");
+    Ok(Secured { stream, h2 })
+}
+
+fn tls_version(stream: &TlsStream<Prefixed<TcpStream>>) -> Option<&'static str> {
+    match stream.get_ref().1.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => Some("1.2"),
+        Some(rustls::ProtocolVersion::TLSv1_3) => Some("1.3"),
+        Some(_) | None => None,
+    }
+}
+
+/// Says no to a ClientHello with the alert of the reason; the refusal goes on to the record.
+async fn refuse_hello(mut stream: TcpStream, refusal: Refusal) -> Refusal {
+    // Seven bytes into an empty send buffer: this neither blocks nor matters if it fails.
+    let _ = stream
+        .write_all(&tls::alert_record(refusal.reason.alert()))
+        .await;
+    let _ = stream.shutdown().await;
+    refusal
+}

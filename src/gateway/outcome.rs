@@ -1,0 +1,365 @@
+//! Step 12, record: one object knows how a request ended, and writes the record and the
+//! metrics from that, exactly once, also when the task is cancelled or panics.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{Method, StatusCode, Version};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::{Active, Gateway};
+use crate::audit::{Kind, Record, Slot};
+use crate::error::{Reason, Refusal, Verdict};
+use crate::http::body::{Body, Stalling};
+use crate::http::passing::{Passed, Passing, TrailerNames};
+use crate::http::raw::{Protocol, RawHead};
+use crate::http::responder::SendFailure;
+use crate::http::upstream::Arrived;
+use crate::metrics::{Direction, Metrics};
+use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
+use crate::policy::Request;
+use crate::policy::{Allowed, Denied};
+
+/// How long an exchange runs before its first interim record, and between two of them.
+pub const INTERIM: Duration = Duration::from_secs(60);
+
+/// How the answer went out.
+pub type Sent = Result<(), SendFailure>;
+
+/// A body on its way to the agent.
+pub type Watched = Passing<Stalling<Body>>;
+
+/// What becomes of one request. Dropped unfinished, it records that the agent went away,
+/// or, while unwinding, that the gateway failed.
+pub struct Outcome<'a> {
+    gateway: &'a Gateway,
+    agent: AgentName,
+    id: Uuid,
+    id_text: String,
+    started: Instant,
+    sent: Arc<Passed>,
+    received: Arc<Passed>,
+    state: Mutex<State>,
+}
+
+struct State {
+    slot: Option<Slot>,
+    record: Record,
+    rule: Option<RuleName>,
+    done: bool,
+}
+
+impl<'a> Outcome<'a> {
+    /// The outcome of a request whose head was read.
+    pub fn begin(connection: &'a Connection, active: &Active, raw: &RawHead) -> Self {
+        let outcome = Self::begin_without_head(connection, active);
+        {
+            let mut state = outcome.state.lock();
+            state.record.version = Some(version(raw.protocol));
+            state.record.method = Some(raw.method.clone());
+            // Overwritten with the canonical path; until then what was asked, as asked.
+            state.record.path = Some(raw.target.split('?').next().unwrap_or_default().to_owned());
+        }
+        outcome
+    }
+
+    /// The outcome of a head that could not be read.
+    pub fn begin_without_head(connection: &'a Connection, active: &Active) -> Self {
+        let agent = active.policy.agent(connection.client.0.ip()).clone();
+        let id = Uuid::now_v7();
+        let record = Record {
+            time: Some(SystemTime::now()),
+            id: Some(id),
+            kind: Kind::Request,
+            agent: Some(agent.clone()),
+            generation: Some(active.policy.generation()),
+            client: Some(connection.client),
+            origin: Some(connection.origin),
+            tls_version: connection.tls_version,
+            server_name: connection.settled.name.clone(),
+            scheme: Some(connection.settled.scheme.as_str()),
+            ..Record::default()
+        };
+        Self {
+            gateway: &connection.gateway,
+            agent,
+            id,
+            id_text: id.to_string(),
+            started: Instant::now(),
+            sent: Arc::default(),
+            received: Arc::default(),
+            state: Mutex::new(State {
+                slot: None,
+                record,
+                rule: None,
+                done: false,
+            }),
+        }
+    }
+
+    /// From whom the request is.
+    pub fn agent(&self) -> &AgentName {
+        &self.agent
+    }
+
+    /// The id that the agent reads in refusals and the operator finds in the log.
+    pub fn record_id(&self) -> &str {
+        &self.id_text
+    }
+
+    /// Bytes on their way to the server.
+    pub fn sent(&self) -> &Arc<Passed> {
+        &self.sent
+    }
+
+    /// Takes a slot in the audit log.
+    ///
+    /// # Errors
+    /// None is free, or the log cannot be written: the request is refused.
+    pub fn reserve(&self) -> Result<(), Refusal> {
+        let slot = self.gateway.audit.reserve()?;
+        self.state.lock().slot = Some(slot);
+        Ok(())
+    }
+
+    /// The request was read.
+    pub fn read(&self, request: &Request) {
+        let record = &mut self.state.lock().record;
+        record.server = Some(request.authority.clone());
+        record.path = Some(request.target.path().to_owned());
+    }
+
+    /// A rule allows it, or its denial is only observed.
+    pub fn allowed(&self, allowed: &Allowed) {
+        let mut state = self.state.lock();
+        state.record.verdict = Some(Verdict::Allow);
+        if let Some(refusal) = allowed.observed() {
+            state.record.verdict = Some(Verdict::Observe);
+            state.record.reason = Some(refusal.reason);
+            state.record.sentence = Some(refusal.sentence.clone());
+        }
+        if let Some(rule) = allowed.rule() {
+            state.name_rule(rule);
+            if rule.record_query {
+                state.record.query = allowed.request().target.query().map(ToOwned::to_owned);
+            }
+        }
+    }
+
+    /// A rule or the lack of one denies it.
+    pub fn denied(&self, denied: &Denied) {
+        if let Some(rule) = &denied.rule {
+            self.state.lock().name_rule(rule);
+        }
+    }
+
+    /// A credential will be attached.
+    pub fn attached(&self, name: &CredentialName) {
+        self.gateway.metrics.credentials.attach(name);
+        self.state.lock().record.credential = Some(name.clone());
+    }
+
+    /// The request ends with this refusal. A request that was allowed and then failed keeps
+    /// its verdict; the reason says what failed.
+    pub fn refused(&self, refusal: &Refusal) {
+        let mut state = self.state.lock();
+        state.record.verdict.get_or_insert(Verdict::Deny);
+        if state.record.verdict == Some(Verdict::Allow) && is_decision(refusal.reason) {
+            state.record.verdict = Some(Verdict::Deny);
+        }
+        state.record.reason = Some(refusal.reason);
+        state.record.sentence = Some(refusal.sentence.clone());
+    }
+
+    /// The server's response head is here.
+    pub fn arrived(&self, arrived: &Arrived) {
+        let record = &mut self.state.lock().record;
+        record.peer = Some(arrived.peer);
+        record.upstream_version = Some(version(arrived.protocol));
+        record.upstream_reused = Some(arrived.reused);
+        record.connect_duration = arrived.connect;
+        record.first_byte_duration = Some(arrived.first_byte);
+        if let Some(connect) = arrived.connect {
+            self.gateway.metrics.requests.connected(connect);
+        }
+        self.gateway.metrics.requests.first_byte(arrived.first_byte);
+    }
+
+    /// The response that goes to the agent: its body is counted and may not stall.
+    pub fn watch(&self, body: Body, trailers: TrailerNames) -> Watched {
+        let stall = self.gateway.settings.timeouts.response;
+        Passing::new(
+            Stalling::new(body, stall),
+            self.received.clone(),
+            None,
+            trailers,
+        )
+    }
+
+    /// The status that the agent is about to get.
+    pub fn answering(&self, status: StatusCode) {
+        self.state.lock().record.status = Some(status);
+    }
+
+    /// Writes what is known so far; for exchanges that last.
+    pub fn interim(&self) {
+        if let Ok(slot) = self.gateway.audit.reserve() {
+            let mut record = self.state.lock().record.clone();
+            record.kind = Kind::Interim;
+            self.fill_numbers(&mut record);
+            slot.write(record);
+        }
+    }
+
+    /// The answer was sent, or could not be.
+    pub fn finish(self, sent: &Sent) {
+        if let Err(failure) = sent {
+            let refusal = match failure {
+                SendFailure::Body(error) => error.of_response(),
+                SendFailure::Agent => Refusal::new(Reason::AgentClosed, "the agent went away"),
+            };
+            let mut state = self.state.lock();
+            state.record.reason = Some(refusal.reason);
+            state.record.sentence = Some(refusal.sentence);
+        }
+        self.write();
+    }
+
+    fn write(&self) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.done, true) {
+            return;
+        }
+        let mut record = std::mem::take(&mut state.record);
+        let (slot, rule) = (state.slot.take(), state.rule.take());
+        drop(state);
+        self.fill_numbers(&mut record);
+        self.count(&record, rule.as_ref());
+        match slot {
+            Some(slot) => slot.write(record),
+            // There was no room when the request began: the log counts that it refused it.
+            None => {
+                tracing::debug!(record = %self.id, "a request without an audit slot was refused");
+            }
+        }
+    }
+
+    fn fill_numbers(&self, record: &mut Record) {
+        record.duration = Some(self.started.elapsed());
+        record.request_bytes = Some(self.sent.bytes());
+        record.response_bytes = Some(self.received.bytes());
+        let lost = self
+            .sent
+            .trailers_lost()
+            .saturating_add(self.received.trailers_lost());
+        record.trailers_lost = (lost > 0).then_some(lost);
+    }
+
+    fn count(&self, record: &Record, rule: Option<&RuleName>) {
+        let metrics = &self.gateway.metrics;
+        let verdict = record.verdict.unwrap_or(Verdict::Deny);
+        let method = record.method.as_ref().unwrap_or(&Method::GET);
+        metrics
+            .agent(&self.agent)
+            .request(method, record.status, verdict);
+        metrics.rule(rule).request(verdict);
+        if let Some(reason) = record.reason {
+            metrics.requests.refuse(reason);
+        }
+        metrics.requests.finished(self.started.elapsed());
+        metrics
+            .requests
+            .bytes(Direction::Request, self.sent.bytes());
+        metrics
+            .requests
+            .bytes(Direction::Response, self.received.bytes());
+        metrics
+            .requests
+            .trailers_lost(record.trailers_lost.unwrap_or(0));
+    }
+}
+
+impl State {
+    fn name_rule(&mut self, rule: &crate::policy::rule::Rule) {
+        self.rule = Some(rule.name.clone());
+        self.record.rule = Some(rule.name.clone());
+        self.record.rule_place = Some(rule.place.to_string().into());
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        if state.done {
+            return;
+        }
+        let (reason, sentence) = if std::thread::panicking() {
+            (Reason::Internal, "the gateway failed on this request")
+        } else {
+            (
+                Reason::AgentClosed,
+                "the agent went away before its answer was complete",
+            )
+        };
+        state.record.verdict.get_or_insert(Verdict::Deny);
+        state.record.reason = Some(reason);
+        state.record.sentence = Some(sentence.to_owned());
+        drop(state);
+        self.write();
+    }
+}
+
+/// Whether a reason is a decision about the request, rather than a failure on its way.
+fn is_decision(reason: Reason) -> bool {
+    reason.status().is_client_error()
+        && !matches!(reason, Reason::AgentClosed | Reason::RequestTimeout)
+}
+
+fn version(protocol: Protocol) -> Version {
+    match protocol {
+        Protocol::Http10 => Version::HTTP_10,
+        Protocol::Http11 => Version::HTTP_11,
+        Protocol::Http2 => Version::HTTP_2,
+    }
+}
+
+/// Records a connection that ended before any request.
+pub fn connection_refused(
+    gateway: &Gateway,
+    parties: (&AgentName, ClientAddr, Origin),
+    name: Option<Host>,
+    refusal: &Refusal,
+) {
+    let (agent, client, origin) = parties;
+    gateway.metrics.connections.refuse(refusal.reason);
+    tracing::debug!(%agent, %client, %origin, reason = refusal.reason.label(), "connection refused");
+    // No slot: the log counts the refusal of the reservation, so the loss is not silent.
+    let Ok(slot) = gateway.audit.reserve() else {
+        return;
+    };
+    slot.write(Record {
+        kind: Kind::Connection,
+        agent: Some(agent.clone()),
+        verdict: Some(Verdict::Deny),
+        reason: Some(refusal.reason),
+        sentence: Some(refusal.sentence.clone()),
+        generation: Some(gateway.active().policy.generation()),
+        client: Some(client),
+        origin: Some(origin),
+        server_name: name,
+        ..Record::default()
+    });
+}
+
+/// Counts a task that unwinds; the panic itself stops at the task's edge.
+pub struct CountPanic<'a>(pub &'a Metrics);
+
+impl Drop for CountPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state.panicked();
+        }
+    }
+}

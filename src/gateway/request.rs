@@ -1,0 +1,216 @@
+//! The way of a request, steps 5 to 12; the order in this file is the order on the wire.
+
+use http::{HeaderName, Response};
+
+use super::Active;
+use super::connection::Connection;
+use super::outcome::{self, INTERIM, Outcome};
+use crate::credential::Attachment;
+use crate::error::Refusal;
+use crate::http::body::Body;
+use crate::http::canonical::canonical;
+use crate::http::raw::RawHead;
+use crate::http::refusal::{self, Dialect};
+use crate::http::responder::Responder;
+use crate::http::strip;
+use crate::http::upstream::{Exchange, Extras, Key, Outgoing};
+use crate::policy::rule::Cookies;
+use crate::policy::{Allowed, Decision};
+use crate::policy::{Request, Scheme};
+
+/// Serves one request. Whatever happens, the agent gets one answer and the log one record.
+pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder: &Responder<'_>) {
+    let active = connection.gateway.active();
+    let outcome = Outcome::begin(connection, &active, &raw);
+    let dialect = Dialect::of(&raw.headers);
+    let served = async {
+        let answered = tokio::select! {
+            biased;
+            answered = answer(connection, &active, raw, body, responder, &outcome) => answered,
+            () = responder.agent_gone() => return None,
+        };
+        Some(match answered {
+            Ok(response) => send(response, responder, &outcome).await,
+            Err(refusal) => refuse(&refusal, dialect, responder, &outcome).await,
+        })
+    };
+    if let Some(sent) = with_interim_records(served, &outcome).await {
+        outcome.finish(&sent);
+    }
+}
+
+/// Answers a head that could not be read.
+pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: &Responder<'_>) {
+    let active = connection.gateway.active();
+    let outcome = Outcome::begin_without_head(connection, &active);
+    let refusal = outcome.reserve().err().unwrap_or_else(|| refusal.clone());
+    let sent = refuse(&refusal, Dialect::Problem, responder, &outcome).await;
+    outcome.finish(&sent);
+}
+
+/// From a head as it was read to the head of the server's response.
+async fn answer(
+    connection: &Connection,
+    active: &Active,
+    raw: RawHead,
+    body: Body,
+    responder: &Responder<'_>,
+    outcome: &Outcome<'_>,
+) -> Result<Response<Body>, Refusal> {
+    outcome.reserve()?;
+    let expects_continue = raw.expects_continue == Ok(true);
+    let (te_trailers, trailers) = (raw.te_trailers, raw.trailers.clone());
+    let request = canonical(
+        raw,
+        &connection.settled,
+        connection.gateway.settings.head_bounds(),
+    )?; // 5
+    outcome.read(&request);
+    let allowed = decide(connection, active, request, outcome)?; // 6
+    let attachment = attachment(active, &allowed, outcome)?;
+    let allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
+    let body = hold(connection, body, expects_continue, responder).await?; // 8
+    let key = key(connection, &allowed, attachment.as_ref(), outcome);
+    let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
+    let extras = Extras {
+        te_trailers,
+        trailers,
+        passed: outcome.sent().clone(),
+        body_limit: connection.gateway.settings.body_bytes,
+    };
+    let outgoing = Outgoing::new(allowed, attachment, extras); // 9
+    let exchange = Exchange {
+        agent: outcome.agent(),
+        key: &key,
+        outgoing: &outgoing,
+        responder,
+    };
+    let arrived = connection.gateway.upstreams.send(exchange, body).await?; // 10
+    outcome.arrived(&arrived);
+    let mut response = arrived.response;
+    strip::response(response.headers_mut(), cookies); // 11
+    Ok(response)
+}
+
+/// Step 6. The only way to an [`Allowed`] is the policy.
+fn decide(
+    connection: &Connection,
+    active: &Active,
+    request: Request,
+    outcome: &Outcome<'_>,
+) -> Result<Allowed, Refusal> {
+    match active.policy.decide(outcome.agent(), request) {
+        Decision::Allow(allowed) => {
+            outcome.allowed(&allowed);
+            Ok(allowed)
+        }
+        Decision::Deny(denied) => {
+            outcome.denied(&denied);
+            connection.gateway.refusals.check(outcome.agent())?;
+            Err(denied.refusal)
+        }
+    }
+}
+
+/// The secret of the rule's credential, for exactly this authority and only over TLS (I4).
+fn attachment(
+    active: &Active,
+    allowed: &Allowed,
+    outcome: &Outcome<'_>,
+) -> Result<Option<Attachment>, Refusal> {
+    let Some(name) = allowed.rule().and_then(|rule| rule.credential.as_ref()) else {
+        return Ok(None);
+    };
+    let request = allowed.request();
+    let tls = request.scheme == Scheme::Https;
+    let attachment = active
+        .credentials
+        .attachment(name, &request.authority, tls)?;
+    outcome.attached(name);
+    Ok(Some(attachment))
+}
+
+/// Step 7.
+fn strip(
+    mut allowed: Allowed,
+    attachment: Option<&Attachment>,
+    outcome: &Outcome<'_>,
+) -> Result<Allowed, Refusal> {
+    let sets: Vec<HeaderName> = attachment
+        .map(|attachment| attachment.sets().cloned().collect())
+        .unwrap_or_default();
+    strip::request(&mut allowed, outcome.agent(), &sets)?;
+    Ok(allowed)
+}
+
+/// Step 8, hold: a short body of declared length is read before anything is dialled. An
+/// expectation is answered here, once the request is allowed; it is never passed on, so
+/// agent and server cannot disagree on whether a body follows.
+async fn hold(
+    connection: &Connection,
+    body: Body,
+    expects_continue: bool,
+    responder: &Responder<'_>,
+) -> Result<Body, Refusal> {
+    if expects_continue {
+        responder.go_on().await;
+    }
+    let settings = &connection.gateway.settings;
+    body.hold(settings.hold_bytes, settings.timeouts.body)
+        .await
+        .map_err(|error| error.of_request())
+}
+
+/// What a connection to the server must have been made for (I6).
+fn key(
+    connection: &Connection,
+    allowed: &Allowed,
+    attachment: Option<&Attachment>,
+    outcome: &Outcome<'_>,
+) -> Key {
+    let rule = allowed.rule();
+    let shared = rule.is_some_and(|rule| rule.share_upstream && rule.credential.is_none());
+    let credential = rule.and_then(|rule| rule.credential.clone());
+    Key {
+        agent: (!shared).then(|| outcome.agent().clone()),
+        scheme: allowed.request().scheme,
+        authority: allowed.request().authority.clone(),
+        credential: credential.zip(attachment.map(|attachment| attachment.generation)),
+        tls_profile: connection.gateway.upstreams.tls_profile(),
+    }
+}
+
+async fn send(
+    response: Response<Body>,
+    responder: &Responder<'_>,
+    outcome: &Outcome<'_>,
+) -> outcome::Sent {
+    let trailers = responder.trailer_names(response.headers());
+    outcome.answering(response.status());
+    responder
+        .respond(response.map(|body| outcome.watch(body, trailers)))
+        .await
+}
+
+async fn refuse(
+    refusal: &Refusal,
+    dialect: Dialect,
+    responder: &Responder<'_>,
+    outcome: &Outcome<'_>,
+) -> outcome::Sent {
+    outcome.refused(refusal);
+    let response = refusal::response(refusal, dialect, outcome.record_id());
+    send(response, responder, outcome).await
+}
+
+/// Exchanges that last write a record every minute, so that the log shows them while they run.
+async fn with_interim_records<T>(serving: impl Future<Output = T>, outcome: &Outcome<'_>) -> T {
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            biased;
+            served = &mut serving => return served,
+            () = tokio::time::sleep(INTERIM) => outcome.interim(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The requests of a connection, one after the other on HTTP/1, side by side on HTTP/2.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Method;
+use tokio::io::WriteHalf;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::drain::Drain;
+use super::outcome::CountPanic;
+use super::request;
+use crate::error::{Reason, Refusal};
+use crate::http::body::Body;
+use crate::http::h1::{ReadError, RequestHead, Version, Writer};
+use crate::http::incoming::SharedReader;
+use crate::http::io::BoxStream;
+use crate::http::raw::RawHead;
+use crate::http::responder::{End, Http1Responder, Http2Responder, Responder};
+
+/// Bytes and time given to an agent to read its last answer before the connection is gone.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Flow-control windows toward agents: enough for bulk, bounded in memory.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of one stream that wait to be sent.
+const SEND_BUFFER: usize = 256 << 10;
+
+/// What comes next on an HTTP/1 connection.
+enum Next {
+    Request(Box<RequestHead>),
+    Refuse(Refusal),
+    End,
+}
+
+/// Serves an HTTP/1 connection to its end.
+pub async fn http1(connection: Arc<Connection>, stream: BoxStream, mut drain: Drain) {
+    let (read, write) = tokio::io::split(stream);
+    let reader = SharedReader::new(read);
+    let mut writer = Writer::new(write);
+    loop {
+        let goes_on = match next(&connection, &reader, &mut drain).await {
+            Next::Request(head) => {
+                let keep_alive = head.keep_alive && !drain.has_begun();
+                let responder = Http1Responder::new(
+                    &mut writer,
+                    &reader,
+                    head.method.clone(),
+                    head.version,
+                    keep_alive,
+                );
+                let responder = Responder::Http1(responder);
+                let body = Body::H1(reader.body());
+                // Boxed, so that a connection between requests is small.
+                let raw = RawHead::from_h1(*head);
+                Box::pin(request::serve(&connection, raw, body, &responder)).await;
+                responder.end()
+            }
+            Next::Refuse(refusal) => {
+                let responder =
+                    Http1Responder::new(&mut writer, &reader, Method::GET, Version::Http11, false);
+                let responder = Responder::Http1(responder);
+                request::refuse_head(&connection, &refusal, &responder).await;
+                responder.end()
+            }
+            Next::End => End::Close,
+        };
+        match goes_on {
+            End::GoOn => {}
+            End::Close => return close(&reader, &mut writer).await,
+            // The answer is incomplete: an orderly end would make it look whole.
+            End::Abort => return,
+        }
+    }
+}
+
+async fn next(connection: &Connection, reader: &SharedReader, drain: &mut Drain) -> Next {
+    let settings = &connection.gateway.settings;
+    let waited = tokio::select! {
+        biased;
+        () = drain.begun() => return Next::End,
+        waited = timeout(settings.timeouts.idle, reader.wait_for_bytes()) => waited,
+    };
+    if !matches!(waited, Ok(Ok(true))) {
+        return Next::End;
+    }
+    match timeout(
+        settings.timeouts.head,
+        reader.read_request_head(&settings.head_limits),
+    )
+    .await
+    {
+        Ok(Ok(Some(head))) => Next::Request(Box::new(head)),
+        Ok(Ok(None) | Err(ReadError::Io(_) | ReadError::ClosedInHead | ReadError::Truncated)) => {
+            Next::End
+        }
+        Ok(Err(error)) => Next::Refuse(Refusal::new(
+            error.agent_reason(),
+            format!("the request is refused because it has {error}"),
+        )),
+        Err(_) => Next::Refuse(Refusal::new(
+            Reason::RequestTimeout,
+            format!(
+                "the request head took longer than {} s",
+                settings.timeouts.head.as_secs_f32()
+            ),
+        )),
+    }
+}
+
+/// Ends a connection so that the last answer is not lost: our side first, then what the
+/// agent still sends is read and dropped for a moment (RFC 9112 §9.6).
+async fn close(reader: &SharedReader, writer: &mut Writer<WriteHalf<BoxStream>>) {
+    if writer.shutdown().await.is_ok() {
+        let _ = timeout(LINGER_TIME, reader.discard(LINGER_BYTES)).await;
+    }
+}
+
+/// Serves an HTTP/2 connection to its end.
+pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Drain) {
+    let settings = &connection.gateway.settings;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(settings.head_limits.bytes.try_into().unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER);
+    let handshake = timeout(settings.timeouts.handshake, builder.handshake(stream)).await;
+    let Ok(Ok(mut h2)) = handshake else {
+        return;
+    };
+    let active = Arc::new(AtomicUsize::new(0));
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            accepted = h2.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    let stream = stream_task(connection.clone(), request, respond, active.clone());
+                    connection.gateway.tasks.spawn(stream);
+                }
+                Some(Err(_)) | None => return,
+            },
+            () = drain.begun(), if !leaving => {
+                leaving = true;
+                h2.graceful_shutdown();
+            }
+            () = tokio::time::sleep(settings.timeouts.idle) => {
+                if active.load(Relaxed) > 0 {
+                    continue;
+                }
+                if leaving {
+                    return;
+                }
+                leaving = true;
+                h2.graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn stream_task(
+    connection: Arc<Connection>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    active: Arc<AtomicUsize>,
+) {
+    let _panics = CountPanic(&connection.gateway.metrics);
+    let _active = Active::of(active);
+    let stall = connection.gateway.settings.timeouts.write;
+    let responder = Responder::Http2(Http2Responder::new(
+        respond,
+        request.method().clone(),
+        stall,
+    ));
+    match RawHead::from_h2(request) {
+        Ok((raw, body)) => request::serve(&connection, raw, body, &responder).await,
+        Err(refusal) => request::refuse_head(&connection, &refusal, &responder).await,
+    }
+}
+
+/// Counts a running stream.
+struct Active(Arc<AtomicUsize>);
+
+impl Active {
+    fn of(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
