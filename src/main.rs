@@ -1,3 +1,7 @@
 //! The `portreeve` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portreeve::cli::main()
+}

@@ -1,0 +1,260 @@
+//! `portreeve run`: load, make, bind, serve, drain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{EXIT_FAILED, EXIT_USAGE, complain};
+use crate::admin::{self, Admin};
+use crate::audit;
+use crate::config::{self, Env, Loaded};
+use crate::dns;
+use crate::error::Reason;
+use crate::gateway::assemble::{self, SWEEP, Sockets, StartError};
+use crate::gateway::{DnsAnswers, Drain, DrainSignal, Gateway, serve};
+use crate::metrics::{AuditNumbers, Metrics, Protocol};
+use crate::nft;
+
+/// How often the timer of systemd/ verifies the table.
+const NFT_PERIOD: Duration = Duration::from_secs(60);
+/// Time for the last records to reach the disk.
+const AUDIT_CLOSE: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until a signal ends it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs to the end; the exit code says whether it was in order.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    super::log::init();
+    super::harden::process();
+    let env = Env::system();
+    let loaded = match config::load(args.config.as_deref(), &env) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            complain(&findings.to_string());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start the runtime: {error}"));
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    match runtime.block_on(gateway(args, &env, loaded)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartError> {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config.clone();
+    let metrics = Arc::new(Metrics::new());
+    let sockets = assemble::bind(&config)?;
+    let local = sockets.transparent.local_addr().ok();
+    let gateway = assemble::assemble(loaded, metrics.clone()).await?;
+    let (drain_signal, drain) = DrainSignal::new();
+    let admin = config
+        .listen
+        .admin
+        .map(|address| admin(address, &gateway, drain.clone()))
+        .transpose()?;
+    start(&gateway, sockets, &config, drain.clone());
+    tell_ready(local, admin.as_ref());
+    attend(args, env, &config, &gateway).await;
+    drain_signal.begin();
+    drained(&gateway, config.timeouts.drain).await;
+    drop(admin);
+    let closed = tokio::task::block_in_place(|| gateway.audit.clone().close(AUDIT_CLOSE));
+    closed.map_err(|why| StartError::new("cannot write the last records", &why))
+}
+
+/// Spawns everything that serves.
+fn start(gateway: &Arc<Gateway>, sockets: Sockets, config: &config::Config, drain: Drain) {
+    tokio::spawn(serve(gateway.clone(), sockets.transparent, drain));
+    if let Some((udp, tcp)) = sockets.dns {
+        let answers = Arc::new(DnsAnswers(gateway.clone()));
+        let settings = dns_settings(&config.dns);
+        let over_tcp = dns::serve_tcp(tcp, answers.clone(), settings.clone());
+        tokio::spawn(over_tcp);
+        tokio::spawn(async move {
+            // It ends only if the socket cannot be prepared; then TCP still answers.
+            let Err(error) = dns::serve_udp(udp, answers, settings).await;
+            tracing::error!(%error, "the DNS responder over UDP ended");
+        });
+    }
+    let swept = gateway.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(SWEEP);
+        loop {
+            tick.tick().await;
+            swept.upstreams.sweep();
+        }
+    });
+}
+
+fn dns_settings(dns: &config::Dns) -> dns::Settings {
+    dns::Settings {
+        placeholder_v4: dns.placeholder_v4,
+        placeholder_v6: dns.placeholder_v6,
+        ..dns::Settings::default()
+    }
+}
+
+fn admin(address: SocketAddr, gateway: &Arc<Gateway>, drain: Drain) -> Result<Admin, StartError> {
+    let (ready, agents, numbers) = (gateway.clone(), gateway.clone(), gateway.clone());
+    let settings = admin::Settings {
+        ready: Box::new(move || not_ready(&ready, &drain)),
+        is_agent: Box::new(move |ip| {
+            let active = agents.active();
+            active.policy.is_agent_source(ip)
+        }),
+        refresh: Box::new(move || refresh(&numbers)),
+        ..admin::Settings::default()
+    };
+    std::net::TcpListener::bind(address)
+        .and_then(|listener| admin::spawn(listener, settings, gateway.metrics.clone()))
+        .map_err(|why| StartError::new(&format!("cannot listen on {address} for metrics"), &why))
+}
+
+/// Why the gateway should get no new agents now.
+fn not_ready(gateway: &Gateway, drain: &Drain) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if drain.has_begun() {
+        reasons.push(Reason::Draining.title().to_owned());
+    }
+    if gateway.audit.state().unwritable_since.is_some() {
+        reasons.push(Reason::AuditUnwritable.title().to_owned());
+    }
+    reasons
+}
+
+/// Brings the numbers that others keep into the metrics.
+fn refresh(gateway: &Gateway) {
+    let metrics = &gateway.metrics;
+    let (idle, shared) = gateway.upstreams.counts();
+    metrics.upstream.refresh_idle(Protocol::Http1, idle);
+    metrics.upstream.refresh_idle(Protocol::Http2, shared);
+    let leaves = gateway.leaves.stats();
+    metrics.leaves.refresh(leaves.minted, leaves.entries);
+    metrics.audit.refresh(audit_numbers(gateway.audit.state()));
+    let status = nft::read_status(Path::new(nft::STATUS_FILE));
+    let checked = status.as_ref().map_or(0, |status| status.checked_at);
+    let correct = status
+        .as_ref()
+        .is_some_and(|status| status.holds(SystemTime::now(), NFT_PERIOD));
+    metrics.state.nft(
+        correct,
+        SystemTime::UNIX_EPOCH + Duration::from_secs(checked),
+    );
+    for (name, counter) in status.iter().flat_map(|status| &status.counters) {
+        metrics.state.nft_packets(name, counter.packets);
+    }
+}
+
+fn audit_numbers(state: audit::State) -> AuditNumbers {
+    let number = |count: usize| count.try_into().unwrap_or(u64::MAX);
+    AuditNumbers {
+        written: state.written,
+        queued: number(state.queued),
+        reserved: number(state.reserved),
+        capacity: number(state.capacity),
+        refused: state.refused,
+        lost: state.lost,
+        abandoned: state.abandoned,
+        unwritable: state.unwritable_since.is_some(),
+    }
+}
+
+fn tell_ready(local: Option<SocketAddr>, admin: Option<&Admin>) {
+    let listen = local.map(tracing::field::display);
+    let admin = admin.map(|admin| tracing::field::display(admin.local_addr()));
+    tracing::info!(listen, admin, "ready");
+    tell(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Answers signals: SIGHUP loads rules again and reopens the log, SIGTERM and SIGINT end it.
+async fn attend(args: &Args, env: &Env, config: &config::Config, gateway: &Arc<Gateway>) {
+    let signals = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(args, env, config, gateway),
+            _ = terminate.recv() => return tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => return tracing::info!("SIGINT: draining"),
+        }
+    }
+}
+
+/// Reads files, which takes a moment: only this task waits.
+fn reload(args: &Args, env: &Env, config: &config::Config, gateway: &Arc<Gateway>) {
+    let now = sd_notify::NotifyState::monotonic_usec_now();
+    tell(&[
+        sd_notify::NotifyState::Reloading,
+        now.unwrap_or(sd_notify::NotifyState::MonotonicUsec(0)),
+    ]);
+    let reopened = tokio::task::block_in_place(|| gateway.audit.reopen());
+    if let Err(error) = reopened {
+        tracing::error!(%error, "cannot reopen the audit log; the old file stays in use");
+    }
+    let loaded =
+        tokio::task::block_in_place(|| config::reload(args.config.as_deref(), env, config));
+    match loaded {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            gateway.apply(&loaded);
+        }
+        Err(findings) => gateway.reject(&findings.to_string()),
+    }
+    tell(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells systemd, where there is one; elsewhere there is nobody to tell, which is fine.
+fn tell(state: &[sd_notify::NotifyState]) {
+    let _ = sd_notify::notify(state);
+}
+
+/// Waits for running requests, at most `limit`.
+async fn drained(gateway: &Gateway, limit: Duration) {
+    tell(&[sd_notify::NotifyState::Stopping]);
+    gateway.upstreams.close_idle();
+    gateway.tasks.close();
+    if tokio::time::timeout(limit, gateway.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            running = gateway.tasks.len(),
+            "the drain time is over; what still runs is cut off"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! From the configuration to the plain values that the smaller commands take.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{EXIT_FAILED, EXIT_USAGE, ca, check, complain, nft};
+use crate::config::{self, Config, Env, Findings};
+use crate::nft::Settings;
+
+/// Options of `check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `ca`.
+#[derive(Debug, clap::Args)]
+pub struct CaArgs {
+    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: ca::Command,
+}
+
+/// Options of `nft`.
+#[derive(Debug, clap::Args)]
+pub struct NftArgs {
+    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    args: nft::Args,
+}
+
+/// Why a command did not run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(Findings),
+    #[error("{0}")]
+    Nft(#[from] crate::nft::Error),
+}
+
+pub fn check(args: &CheckArgs) -> ExitCode {
+    let done = check::run(
+        args.config.as_deref(),
+        &Env::system(),
+        args.json,
+        &mut io::stdout().lock(),
+    );
+    match done {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Err(error) => failed(&error),
+    }
+}
+
+pub fn ca(args: &CaArgs) -> ExitCode {
+    let config = match load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(failure) => return usage(&failure),
+    };
+    let location = match config.ca {
+        config::Ca::Made { .. } => ca::Location::Own {
+            state: config.state_dir,
+        },
+        config::Ca::Own {
+            certificate,
+            key,
+            chain,
+        } => ca::Location::Operator {
+            certificate,
+            chain,
+            key,
+        },
+    };
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    ExitCode::from(ca::run(&args.command, &location, &mut out, &mut err))
+}
+
+pub fn nft(args: &NftArgs) -> ExitCode {
+    let settings = || nft_settings(args.config.as_deref());
+    match nft::run(&args.args, settings, &mut io::stdout().lock()) {
+        Ok(nft::Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(nft::Outcome::Finding) => ExitCode::from(EXIT_FAILED),
+        Err(failure) => usage(&failure),
+    }
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    config::load(file, &Env::system())
+        .map(|loaded| loaded.config)
+        .map_err(Failure::Config)
+}
+
+fn nft_settings(file: Option<&Path>) -> Result<Settings, Failure> {
+    let loaded = config::load(file, &Env::system()).map_err(Failure::Config)?;
+    let listen = &loaded.config.listen;
+    let bound = |agent: &config::Agent| {
+        let interface = agent.interface.clone()?;
+        Some((interface, agent.sources.clone()))
+    };
+    Ok(Settings {
+        interfaces: loaded.config.redirect.interfaces,
+        ports: loaded.config.redirect.ports,
+        proxy_port: listen.transparent.port(),
+        dns_port: listen.dns.map_or(0, |address| address.port()),
+        admin_port: listen.admin.map(|address| address.port()),
+        agents: loaded.agents.iter().filter_map(bound).collect(),
+    })
+}
+
+fn failed(error: &io::Error) -> ExitCode {
+    complain(&error.to_string());
+    ExitCode::from(EXIT_FAILED)
+}
+
+fn usage(failure: &Failure) -> ExitCode {
+    complain(&failure.to_string());
+    ExitCode::from(EXIT_USAGE)
+}
