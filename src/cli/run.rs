@@ -19,8 +19,6 @@ use crate::gateway::{DnsAnswers, Drain, DrainSignal, Gateway, serve};
 use crate::metrics::{AuditNumbers, Metrics, Protocol};
 use crate::nft;
 
-/// How often the timer of systemd/ verifies the table.
-const NFT_PERIOD: Duration = Duration::from_secs(60);
 /// Time for the last records to reach the disk.
 const AUDIT_CLOSE: Duration = Duration::from_secs(10);
 
@@ -162,7 +160,7 @@ fn refresh(gateway: &Gateway) {
     let checked = status.as_ref().map_or(0, |status| status.checked_at);
     let correct = status
         .as_ref()
-        .is_some_and(|status| status.holds(SystemTime::now(), NFT_PERIOD));
+        .is_some_and(|status| status.holds(SystemTime::now(), nft::VERIFY_PERIOD));
     metrics.state.nft(
         correct,
         SystemTime::UNIX_EPOCH + Duration::from_secs(checked),

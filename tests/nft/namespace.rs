@@ -66,7 +66,7 @@ fn dns_arrives_whatever_the_resolver_loopback_included() {
 fn loopback_is_the_agents_own_except_for_the_gateways_ports() {
     inside(|| {
         let ns = namespace();
-        let _listeners = [443, 5000, 8443, 8053].map(|port| listen(&ns, port).0);
+        let listeners = [443, 5000, 8443, 8053].map(|port| listen(&ns, port).0);
         for address in LOOPBACK {
             assert_eq!(dial(&ns, (address, 443)), None, "{address}");
             assert_eq!(dial(&ns, (address, 5000)), None, "{address}");
@@ -94,6 +94,14 @@ fn loopback_is_the_agents_own_except_for_the_gateways_ports() {
                 "{address}"
             );
         }
+        assert_eq!(counter(&ns, "direct_dial_refused"), 6);
+        assert_eq!(counter(&ns, "tcp_refused"), 2);
+        let [web, service, proxy, dns] = listeners;
+        assert_eq!(
+            (web.wait_count(2).len(), service.wait_count(2).len()),
+            (2, 2)
+        );
+        assert_eq!((proxy.len(), dns.len()), (0, 0));
     });
 }
 

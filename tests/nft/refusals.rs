@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::common::probe::{self, Pong};
 use crate::common::world::{
-    ADMIN_PORT, DNS_PORT, GATEWAY, GATEWAY_OUTSIDE, METADATA, PROXY_PORT, SERVER,
+    ADMIN_PORT, AGENT, DNS_PORT, GATEWAY, GATEWAY_OUTSIDE, METADATA, PROXY_PORT, SERVER,
 };
 use crate::common::{Upstream, World, inside};
 use crate::{answer_datagrams, datagram, dial, listen};
@@ -134,6 +134,29 @@ fn i11_metadata_addresses_are_dropped() {
         assert_eq!(origins.wait_count(1), [SocketAddr::from((SERVER[0], 443))]);
         assert_eq!(world.leaked(), 0);
         assert!(service.connections().is_empty());
+    });
+}
+
+#[test]
+fn nothing_is_forwarded_to_agents() {
+    inside(|| {
+        let world = World::new();
+        world.forward(true);
+        let (seen, _) = listen(&world.agent, 22);
+        for address in AGENT {
+            assert_eq!(dial(&world.internet, (address, 22)), None, "{address}");
+        }
+        assert_eq!(seen.wait_count(2).len(), 2);
+        world.apply_table();
+        for address in AGENT {
+            let attempt = world
+                .internet
+                .run(move || probe::tcp_start((address, 22)).unwrap());
+            world.settle();
+            drop(attempt);
+        }
+        assert_eq!(seen.len(), 2);
+        assert!(world.counter("forward_refused") >= 2);
     });
 }
 
