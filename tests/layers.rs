@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The modules of the crate, lowest layer first. Imports point to lower layers only.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["name", "secret", "error"],
     &["metrics", "audit"],
     &["ca", "policy", "dlp", "credential", "net", "dns", "tls"],
@@ -149,7 +149,7 @@ fn first_words(path: &str) -> Vec<String> {
             }
             ':' => in_first = false,
             _ if in_first && !character.is_whitespace() => {
-                words.last_mut().unwrap().push(character)
+                words.last_mut().unwrap().push(character);
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use crate::dns;
 use crate::error::Reason;
 use crate::gateway::assemble::{self, SWEEP, Sockets, StartError};
 use crate::gateway::{DnsAnswers, Drain, DrainSignal, Gateway, serve};
-use crate::metrics::{AuditNumbers, Metrics, Protocol};
+use crate::metrics::{AuditNumbers, LeafNumbers, Metrics, Protocol};
 use crate::nft;
 
 /// Time for the last records to reach the disk.
@@ -154,7 +154,12 @@ fn refresh(gateway: &Gateway) {
     metrics.upstream.refresh_idle(Protocol::Http1, idle);
     metrics.upstream.refresh_idle(Protocol::Http2, shared);
     let leaves = gateway.leaves.stats();
-    metrics.leaves.refresh(leaves.minted, leaves.entries);
+    metrics.leaves.refresh(LeafNumbers {
+        minted: leaves.minted,
+        entries: leaves.entries.saturating_add(leaves.refused_entries),
+        hits: leaves.hits,
+        misses: leaves.misses,
+    });
     metrics.audit.refresh(audit_numbers(gateway.audit.state()));
     let status = nft::read_status(Path::new(nft::STATUS_FILE));
     let checked = status.as_ref().map_or(0, |status| status.checked_at);

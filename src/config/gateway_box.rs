@@ -152,7 +152,7 @@ impl Check<'_> {
             .and_then(|text| self.word("when_unwritable", text, &words));
         Audit {
             file: state.join(file.as_deref().unwrap_or("audit.jsonl")),
-            queue: self.count(written.queue.as_ref(), 8192),
+            queue: self.count(written.queue.as_ref(), 32_768),
             when_unwritable: when_unwritable.unwrap_or(WhenUnwritable::Deny),
         }
     }

@@ -268,7 +268,8 @@ impl Default for Timeouts {
 pub struct Audit {
     /// The log; a relative path is under `state_dir`. Default `audit.jsonl`.
     pub file: PathBuf,
-    /// Records that may wait to be written; no request starts without a place. Default 8192.
+    /// Records that may wait to be written. Every running request holds a place, and none
+    /// starts without one. Default 32768.
     pub queue: usize,
     /// What happens to requests while the log cannot be written.
     pub when_unwritable: WhenUnwritable,

@@ -17,7 +17,7 @@ use crate::http::passing::{Passed, Passing, TrailerNames};
 use crate::http::raw::{Protocol, RawHead};
 use crate::http::responder::SendFailure;
 use crate::http::upstream::Arrived;
-use crate::metrics::{Direction, Metrics};
+use crate::metrics::{Direction, Lookup, Metrics};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
 use crate::policy::Request;
 use crate::policy::{Allowed, Denied};
@@ -183,6 +183,7 @@ impl<'a> Outcome<'a> {
         record.first_byte_duration = Some(arrived.first_byte);
         if let Some(connect) = arrived.connect {
             self.gateway.metrics.requests.connected(connect);
+            self.gateway.metrics.names.lookup(Lookup::Found);
         }
         self.gateway.metrics.requests.first_byte(arrived.first_byte);
     }
@@ -267,6 +268,11 @@ impl<'a> Outcome<'a> {
         metrics.rule(rule).request(verdict);
         if let Some(reason) = record.reason {
             metrics.requests.refuse(reason);
+            if reason == Reason::NameNotFound {
+                metrics.names.lookup(Lookup::NotFound);
+            } else if reason == Reason::ResolverFailed {
+                metrics.names.lookup(Lookup::Failed);
+            }
         }
         metrics.requests.finished(self.started.elapsed());
         metrics

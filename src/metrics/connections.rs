@@ -120,6 +120,19 @@ impl Tls {
     }
 }
 
+/// The leaf caches' own numbers, as of one moment; counts are since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeafNumbers {
+    /// Leaves signed.
+    pub minted: u64,
+    /// Leaves kept now, for allowed and for refused names.
+    pub entries: u64,
+    /// Asked for and there.
+    pub hits: u64,
+    /// Asked for and not there.
+    pub misses: u64,
+}
+
 /// Leaves and the CA that signs them.
 pub struct Leaves {
     mints: IntCounter,
@@ -138,15 +151,25 @@ impl Leaves {
         }
     }
 
-    /// Counts a look-up.
+    /// Counts a look-up that yielded no leaf; hits and misses come by [`Leaves::refresh`].
     pub fn lookup(&self, result: LeafLookup) {
         self.lookups.add(result, 1);
     }
 
-    /// Takes over the cache's own numbers: leaves minted since the start, entries now.
-    pub fn refresh(&self, minted: u64, entries: u64) {
-        mirror(&self.mints, minted);
-        self.entries.set(entries.try_into().unwrap_or(i64::MAX));
+    /// Takes over the caches' own numbers.
+    pub fn refresh(&self, numbers: LeafNumbers) {
+        mirror(&self.mints, numbers.minted);
+        self.entries
+            .set(numbers.entries.try_into().unwrap_or(i64::MAX));
+        let lookups = [
+            (LeafLookup::Hit, numbers.hits),
+            (LeafLookup::Miss, numbers.misses),
+        ];
+        for (result, count) in lookups {
+            if let Some(counter) = self.lookups.at(result) {
+                mirror(counter, count);
+            }
+        }
     }
 
     /// When the signing certificate expires, in seconds since the epoch.

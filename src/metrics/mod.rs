@@ -17,7 +17,7 @@ use std::sync::Arc;
 use prometheus::{Registry, TextEncoder};
 
 pub use self::connections::{
-    ActiveConnection, Connections, Handshake, IpFamily, LeafLookup, Leaves, Side, Tls,
+    ActiveConnection, Connections, Handshake, IpFamily, LeafLookup, LeafNumbers, Leaves, Side, Tls,
 };
 pub use self::family::{Label, OTHER, SERIES};
 pub use self::requests::{
