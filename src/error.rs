@@ -63,6 +63,10 @@ pub enum Reason {
     ForeignCredential,
     /// Too many refusals for this agent just now.
     RateLimited,
+    /// As many requests of this agent run as may.
+    RequestLimit,
+    /// As many bytes of bodies are held as may.
+    HoldLimit,
     /// No slot for an audit record.
     AuditFull,
     /// The audit log cannot be written.
@@ -130,6 +134,8 @@ impl Reason {
         Self::DeniedByRule,
         Self::ForeignCredential,
         Self::RateLimited,
+        Self::RequestLimit,
+        Self::HoldLimit,
         Self::AuditFull,
         Self::AuditUnwritable,
         Self::Draining,
@@ -206,6 +212,8 @@ impl Reason {
             | Self::DeniedByRule
             | Self::ForeignCredential
             | Self::RateLimited
+            | Self::RequestLimit
+            | Self::HoldLimit
             | Self::AuditFull
             | Self::AuditUnwritable
             | Self::Draining
@@ -353,6 +361,18 @@ impl Reason {
                 "rate_limited",
                 S::TOO_MANY_REQUESTS,
                 "Too many refused requests",
+                LIMIT,
+            ),
+            Self::RequestLimit => (
+                "request_limit",
+                S::TOO_MANY_REQUESTS,
+                "Too many requests at once",
+                LIMIT,
+            ),
+            Self::HoldLimit => (
+                "hold_limit",
+                S::SERVICE_UNAVAILABLE,
+                "Too many bytes held",
                 LIMIT,
             ),
             Self::AuditFull => (

@@ -17,6 +17,8 @@ const BUFFER_MIN: u64 = 1024;
 const BUFFER_MAX: u64 = 1 << 24;
 /// The largest body that is held in memory.
 const HOLD_MAX: u64 = 1 << 30;
+/// The most memory for held bodies.
+const HELD_MAX: u64 = 1 << 40;
 /// The longest timeout.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
@@ -26,7 +28,12 @@ impl Check<'_> {
         let default = Limits::default();
         let mut limits = Limits {
             connections: self.count(written.connections.as_ref(), default.connections),
+            requests_per_agent: self.count(
+                written.requests_per_agent.as_ref(),
+                default.requests_per_agent,
+            ),
             hold_bytes: self.bytes(written.hold_bytes.as_ref(), 0, HOLD_MAX, default.hold_bytes),
+            held_bytes: self.bytes(written.held_bytes.as_ref(), 0, HELD_MAX, default.held_bytes),
             hello_bytes: self.buffer(written.hello_bytes.as_ref(), default.hello_bytes),
             head_bytes: self.buffer(written.head_bytes.as_ref(), default.head_bytes),
             head_fields: self.count(written.head_fields.as_ref(), default.head_fields),
@@ -75,6 +82,7 @@ impl Check<'_> {
             default.upstream_connections_per_agent,
             ("upstream_connections", limits.upstream_connections),
         );
+        limits.held_bytes_per_agent = self.held_bytes_per_agent(written, &limits);
         limits.uri_bytes = self.uri_bytes(written.uri_bytes.as_ref(), limits.head_bytes);
         limits
     }
@@ -87,6 +95,7 @@ impl Check<'_> {
             handshake: self.timeout(written.handshake.as_ref(), default.handshake),
             head: self.timeout(written.head.as_ref(), default.head),
             body: self.timeout(written.body.as_ref(), default.body),
+            hold: self.timeout(written.hold.as_ref(), default.hold),
             idle: self.timeout(written.idle.as_ref(), default.idle),
             resolve: self.timeout(written.resolve.as_ref(), default.resolve),
             connect: self.timeout(written.connect.as_ref(), default.connect),
@@ -177,6 +186,29 @@ impl Check<'_> {
     }
 
     /// A target is part of its head, so it cannot be longer.
+    /// One agent's part of `held_bytes`, which one body of `hold_bytes` must fit into.
+    fn held_bytes_per_agent(&mut self, written: &written::Limits, limits: &Limits) -> usize {
+        let text = written.held_bytes_per_agent.as_ref();
+        let default = limits.held_bytes_per_agent.min(limits.held_bytes);
+        let value = self.bytes(text, 0, HELD_MAX, default);
+        let fault = if value > limits.held_bytes {
+            "`held_bytes_per_agent` is more than `held_bytes`, of which it is a part"
+        } else if value < limits.hold_bytes {
+            "one body of `hold_bytes` does not fit into what may be held for an agent"
+        } else {
+            return value;
+        };
+        let at = text
+            .or(written.held_bytes.as_ref())
+            .or(written.hold_bytes.as_ref());
+        if let Some(text) = at {
+            let help =
+                "hold_bytes, held_bytes_per_agent and held_bytes must not fall in this order";
+            self.error(text.span(), fault, help);
+        }
+        value
+    }
+
     fn uri_bytes(&mut self, written: Option<&Text>, head_bytes: usize) -> usize {
         let value = self.bytes(written, 64, BUFFER_MAX, Limits::default().uri_bytes);
         if let Some(text) = written

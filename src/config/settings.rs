@@ -147,9 +147,16 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one agent at a time. Default 2000, or `connections` if that is less.
     pub connections_per_agent: usize,
+    /// Requests of one agent that run at a time, on all its connections. Default 4096.
+    pub requests_per_agent: usize,
     /// Request bodies of a declared length up to this are held and judged whole before
     /// anything is sent. Default 256KiB.
     pub hold_bytes: usize,
+    /// Bytes of bodies that are held at a time, for all agents. Default 256MiB.
+    pub held_bytes: usize,
+    /// Bytes of bodies that are held at a time for one agent. Default 64MiB, or `held_bytes`
+    /// if that is less.
+    pub held_bytes_per_agent: usize,
     /// Bytes of a ClientHello. Default 64KiB.
     pub hello_bytes: usize,
     /// Bytes of a request or response head. Default 64KiB.
@@ -190,7 +197,10 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             connections_per_agent: 2_000,
+            requests_per_agent: 4_096,
             hold_bytes: 256 * 1024,
+            held_bytes: 256 * 1024 * 1024,
+            held_bytes_per_agent: 64 * 1024 * 1024,
             hello_bytes: 64 * 1024,
             head_bytes: 64 * 1024,
             head_fields: 128,
@@ -222,6 +232,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between bytes of a request body. Default 60s.
     pub body: Duration,
+    /// For a whole body that is held. Default 120s.
+    pub hold: Duration,
     /// Between requests of a connection. Default 300s.
     pub idle: Duration,
     /// For the addresses of a name. Default 5s.
@@ -250,6 +262,7 @@ impl Default for Timeouts {
             handshake: seconds(10),
             head: seconds(30),
             body: seconds(60),
+            hold: seconds(120),
             idle: seconds(300),
             resolve: seconds(5),
             connect: seconds(10),

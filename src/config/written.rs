@@ -80,7 +80,10 @@ table! {
     Limits {
         connections: Option<Number>,
         connections_per_agent: Option<Number>,
+        requests_per_agent: Option<Number>,
         hold_bytes: Option<Text>,
+        held_bytes: Option<Text>,
+        held_bytes_per_agent: Option<Text>,
         hello_bytes: Option<Text>,
         head_bytes: Option<Text>,
         head_fields: Option<Number>,
@@ -107,6 +110,7 @@ table! {
         handshake: Option<Text>,
         head: Option<Text>,
         body: Option<Text>,
+        hold: Option<Text>,
         idle: Option<Text>,
         resolve: Option<Text>,
         connect: Option<Text>,

@@ -24,7 +24,7 @@ use crate::http::upstream::{self, Upstreams};
 use crate::metrics::Metrics;
 use crate::net::dial::{DialSettings, Dialler};
 use crate::net::forbidden::Networks;
-use crate::net::limits::ConnectionLimits;
+use crate::net::limits::Shares;
 use crate::net::listen::{bind_tcp, bind_udp};
 use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
@@ -115,7 +115,9 @@ pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gatew
     let upstreams = upstreams(config, dialler.clone(), metrics.clone())?;
     let (settings, limits) = (settings(config), &config.limits);
     let gateway = Arc::new(Gateway {
-        connections: ConnectionLimits::new(limits.connections, limits.connections_per_agent),
+        connections: Shares::new(limits.connections, limits.connections_per_agent),
+        requests: Shares::new(config.audit.queue, limits.requests_per_agent),
+        held: Shares::new(limits.held_bytes / 1024, limits.held_bytes_per_agent / 1024),
         refusals: RefusalLimit::new(limits.refusals_per_second),
         active: ArcSwap::from_pointee(active(&loaded, 1, None)),
         agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
@@ -220,7 +222,7 @@ fn upstreams(
     let (limits, timeouts) = (&config.limits, &config.timeouts);
     let settings = upstream::Settings {
         pool: PoolSettings {
-            keys: limits.upstream_connections,
+            keys_per_agent: limits.upstream_connections_per_agent,
             idle: limits.upstream_idle,
             idle_per_key: limits.upstream_idle_per_key,
             idle_time: timeouts.upstream_idle,
@@ -233,7 +235,7 @@ fn upstreams(
         body: timeouts.body,
         write: timeouts.write,
     };
-    let limits = ConnectionLimits::new(
+    let limits = Shares::new(
         limits.upstream_connections,
         limits.upstream_connections_per_agent,
     );
@@ -262,6 +264,7 @@ fn settings(config: &Config) -> Settings {
             head: timeouts.head,
             idle: timeouts.idle,
             body: timeouts.body,
+            hold: timeouts.hold,
             response: timeouts.response,
             write: timeouts.write,
         },

@@ -1,6 +1,7 @@
 //! Steps 2 to 4 of a connection: sniff, admit, handshake; then its requests are served.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,7 @@ use crate::http::canonical::Settled;
 use crate::http::io::{BoxStream, Prefixed, WriteDeadline};
 use crate::metrics::{ActiveConnection, Handshake, LeafLookup, Side};
 use crate::name::{AgentName, ClientAddr, Host, Origin};
-use crate::net::limits::ConnectionPermit;
+use crate::net::limits::Share;
 use crate::net::sniff::{Hello, Sniff, Sniffer};
 use crate::policy::Admission;
 use crate::policy::Scheme;
@@ -30,7 +31,7 @@ pub struct Arrival {
     pub(super) agent: AgentName,
     pub(super) client: ClientAddr,
     pub(super) origin: Origin,
-    pub(super) permit: ConnectionPermit,
+    pub(super) permit: Share,
     pub(super) active: ActiveConnection,
 }
 
@@ -43,7 +44,9 @@ pub struct Connection {
     pub(super) settled: Settled,
     /// `1.2` or `1.3`; absent on clear connections.
     pub(super) tls_version: Option<&'static str>,
-    _permit: ConnectionPermit,
+    /// Whether a request came; its records then say all there is to say.
+    pub(super) has_served: AtomicBool,
+    _permit: Share,
     _active: ActiveConnection,
 }
 
@@ -133,8 +136,8 @@ async fn secure(
     drain: Drain,
 ) -> Result<(), Refusal> {
     let name = hello.name.as_ref();
-    let config = match certify(&arrival, name).await {
-        Ok(config) => config,
+    let (config, page) = match certify(&arrival, name).await {
+        Ok(certified) => certified,
         Err(refusal) => return Err(refuse_hello(stream, refusal).await),
     };
     let stream = Prefixed::new(bytes, stream);
@@ -155,11 +158,15 @@ async fn secure(
     let limit = connection.gateway.settings.timeouts.write;
     let stream: BoxStream = Box::new(WriteDeadline::new(stream, limit));
     if h2 {
-        serve::http2(connection, stream, drain).await;
+        serve::http2(connection.clone(), stream, drain).await;
     } else {
-        serve::http1(connection, stream, drain).await;
+        serve::http1(connection.clone(), stream, drain).await;
     }
-    Ok(())
+    // Refused requests have their records; without any, the connection needs one.
+    match page {
+        Some(refusal) if !connection.has_served.load(Relaxed) => Err(refusal),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A clear connection: what it names is checked with each request.
@@ -184,6 +191,7 @@ impl Arrival {
                 port: self.origin.0.port(),
             },
             tls_version,
+            has_served: AtomicBool::new(false),
             gateway: self.gateway,
             client: self.client,
             origin: self.origin,
@@ -194,24 +202,27 @@ impl Arrival {
 }
 
 /// Step 3, admit: by name and port alone. What no rule covers still gets a certificate, so
-/// that the agent can read why; without a name there is nobody to answer as.
+/// that the agent can read why (the refusal comes with it); without a name there is nobody
+/// to answer as.
 async fn certify(
     arrival: &Arrival,
     name: Option<&Host>,
-) -> Result<Arc<rustls::ServerConfig>, Refusal> {
+) -> Result<(Arc<rustls::ServerConfig>, Option<Refusal>), Refusal> {
     let policy = &arrival.gateway.active().policy;
     let literal = Host::from(arrival.origin.0.ip());
     let host = name.unwrap_or(&literal);
-    let leaf = match policy.admit(&arrival.agent, Scheme::Https, name, arrival.origin) {
-        Admission::Intercept => leaf(arrival, host, false).await?,
-        Admission::Page(_) => leaf(arrival, host, true).await?,
+    let page = match policy.admit(&arrival.agent, Scheme::Https, name, arrival.origin) {
+        Admission::Intercept => None,
+        Admission::Page(refusal) => Some(refusal),
         Admission::Refuse(refusal) => return Err(refusal),
     };
+    let leaf = leaf(arrival, host, page.is_some()).await?;
     let agent_tls = &arrival.gateway.agent_tls;
-    Ok(match name {
+    let config = match name {
         Some(_) => agent_tls.config(leaf, true),
         None => agent_tls.nameless_config(leaf, true),
-    })
+    };
+    Ok((config, page))
 }
 
 /// The certificate for exactly this name, from the cache of allowed or of refused names.

@@ -33,7 +33,7 @@ use crate::http::h1::HeadLimits;
 use crate::http::upstream::Upstreams;
 use crate::metrics::Metrics;
 use crate::net::dial::Dialler;
-use crate::net::limits::ConnectionLimits;
+use crate::net::limits::Shares;
 use crate::net::own::OwnAddresses;
 use crate::policy::Policy;
 use crate::tls::AgentTls;
@@ -68,6 +68,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Between two pieces of a request body.
     pub body: Duration,
+    /// For a whole body that is held.
+    pub hold: Duration,
     /// Between two pieces of a response body.
     pub response: Duration,
     /// Until the agent takes a byte.
@@ -77,6 +79,7 @@ pub struct Timeouts {
 impl Settings {
     fn head_bounds(&self) -> HeadBounds {
         HeadBounds {
+            bytes: self.head_limits.bytes,
             fields: self.head_limits.fields,
             uri: self.head_limits.uri,
         }
@@ -111,7 +114,11 @@ pub struct Gateway {
     /// What must not be an origin.
     pub own_addresses: OwnAddresses,
     /// Connections from agents.
-    pub connections: ConnectionLimits,
+    pub connections: Shares,
+    /// Requests that run.
+    pub requests: Shares,
+    /// KiB of bodies that are held.
+    pub held: Shares,
     /// Answers to sources that are nobody's.
     pub refusals: RefusalLimit,
     /// Bounds.

@@ -2,6 +2,7 @@
 //! metrics from that, exactly once, also when the task is cancelled or panics.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
@@ -15,10 +16,11 @@ use crate::error::{Reason, Refusal, Verdict};
 use crate::http::body::{Body, Stalling};
 use crate::http::passing::{Passed, Passing, TrailerNames};
 use crate::http::raw::{Protocol, RawHead};
-use crate::http::responder::SendFailure;
+use crate::http::responder::{Responder, SendFailure};
 use crate::http::upstream::Arrived;
 use crate::metrics::{Direction, Lookup, Metrics};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
+use crate::net::limits::Share;
 use crate::policy::Request;
 use crate::policy::{Allowed, Denied};
 
@@ -46,6 +48,8 @@ pub struct Outcome<'a> {
 
 struct State {
     slot: Option<Slot>,
+    running: Option<Share>,
+    held: Option<Share>,
     record: Record,
     rule: Option<RuleName>,
     done: bool,
@@ -68,6 +72,7 @@ impl<'a> Outcome<'a> {
     /// The outcome of a head that could not be read.
     pub fn begin_without_head(connection: &'a Connection, active: &Active) -> Self {
         let agent = active.policy.agent(connection.client.0.ip()).clone();
+        connection.has_served.store(true, Relaxed);
         let id = Uuid::now_v7();
         let record = Record {
             time: Some(SystemTime::now()),
@@ -92,6 +97,8 @@ impl<'a> Outcome<'a> {
             received: Arc::default(),
             state: Mutex::new(State {
                 slot: None,
+                running: None,
+                held: None,
                 record,
                 rule: None,
                 done: false,
@@ -114,14 +121,45 @@ impl<'a> Outcome<'a> {
         &self.sent
     }
 
-    /// Takes a slot in the audit log.
+    /// Takes the request's share of what its agent may run at a time, and its place in the
+    /// audit log; both are kept to the end.
     ///
     /// # Errors
-    /// None is free, or the log cannot be written: the request is refused.
+    /// One of them is not to be had: the request is refused.
     pub fn reserve(&self) -> Result<(), Refusal> {
+        let running = self.gateway.requests.take(&self.agent).map_err(|_| {
+            self.limit(
+                "limits.requests_per_agent",
+                Reason::RequestLimit,
+                "as many requests of this agent run as may; wait for one to end",
+            )
+        })?;
+        self.state.lock().running = Some(running);
         let slot = self.gateway.audit.reserve()?;
         self.state.lock().slot = Some(slot);
         Ok(())
+    }
+
+    /// Takes the agent's share of memory for a body of `length` bytes, kept to the end.
+    ///
+    /// # Errors
+    /// [`Reason::HoldLimit`]
+    pub fn hold(&self, length: u64) -> Result<(), Refusal> {
+        let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+        let held = self.gateway.held.take_many(&self.agent, kib).map_err(|_| {
+            self.limit(
+                "limits.held_bytes_per_agent",
+                Reason::HoldLimit,
+                "too many request bodies of this agent are being read; try again shortly",
+            )
+        })?;
+        self.state.lock().held = Some(held);
+        Ok(())
+    }
+
+    fn limit(&self, key: &'static str, reason: Reason, sentence: &str) -> Refusal {
+        self.gateway.metrics.state.limit_reached(key);
+        Refusal::new(reason, sentence)
     }
 
     /// The request was read.
@@ -204,6 +242,14 @@ impl<'a> Outcome<'a> {
         self.state.lock().record.status = Some(status);
     }
 
+    /// An unknown source over its rate: the connection ends, counted and without a record,
+    /// so that it can fill neither the log nor the disk.
+    pub fn not_answered(self, responder: &Responder<'_>) {
+        responder.hang_up();
+        self.gateway.metrics.requests.refuse(Reason::RateLimited);
+        self.state.lock().done = true;
+    }
+
     /// Writes what is known so far; for exchanges that last.
     pub fn interim(&self) {
         if let Ok(slot) = self.gateway.audit.reserve() {
@@ -235,6 +281,7 @@ impl<'a> Outcome<'a> {
         }
         let mut record = std::mem::take(&mut state.record);
         let (slot, rule) = (state.slot.take(), state.rule.take());
+        let _shares = (state.running.take(), state.held.take());
         drop(state);
         self.fill_numbers(&mut record);
         self.count(&record, rule.as_ref());

@@ -1,13 +1,14 @@
 //! The way of a request, steps 5 to 12; the order in this file is the order on the wire.
 
 use http::{HeaderName, Response};
+use tokio::time::timeout;
 
 use super::Active;
 use super::connection::Connection;
 use super::outcome::{self, INTERIM, Outcome};
 use crate::credential::Attachment;
 use crate::error::Refusal;
-use crate::http::body::Body;
+use crate::http::body::{Body, BodyError};
 use crate::http::canonical::canonical;
 use crate::http::raw::RawHead;
 use crate::http::refusal::{self, Dialect};
@@ -22,6 +23,9 @@ use crate::policy::{Request, Scheme};
 pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder: &Responder<'_>) {
     let active = connection.gateway.active();
     let outcome = Outcome::begin(connection, &active, &raw);
+    if connection.gateway.refusals.check(outcome.agent()).is_err() {
+        return outcome.not_answered(responder);
+    }
     let dialect = Dialect::of(&raw.headers);
     let served = async {
         let answered = tokio::select! {
@@ -43,6 +47,9 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
 pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: &Responder<'_>) {
     let active = connection.gateway.active();
     let outcome = Outcome::begin_without_head(connection, &active);
+    if connection.gateway.refusals.check(outcome.agent()).is_err() {
+        return outcome.not_answered(responder);
+    }
     let refusal = outcome.reserve().err().unwrap_or_else(|| refusal.clone());
     let sent = refuse(&refusal, Dialect::Problem, responder, &outcome).await;
     outcome.finish(&sent);
@@ -66,10 +73,10 @@ async fn answer(
         connection.gateway.settings.head_bounds(),
     )?; // 5
     outcome.read(&request);
-    let allowed = decide(connection, active, request, outcome)?; // 6
+    let allowed = decide(active, request, outcome)?; // 6
     let attachment = attachment(active, &allowed, outcome)?;
     let allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
-    let body = hold(connection, body, expects_continue, responder).await?; // 8
+    let body = hold(connection, body, expects_continue, responder, outcome).await?; // 8
     let key = key(connection, &allowed, attachment.as_ref(), outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
     let extras = Extras {
@@ -93,12 +100,7 @@ async fn answer(
 }
 
 /// Step 6. The only way to an [`Allowed`] is the policy.
-fn decide(
-    connection: &Connection,
-    active: &Active,
-    request: Request,
-    outcome: &Outcome<'_>,
-) -> Result<Allowed, Refusal> {
+fn decide(active: &Active, request: Request, outcome: &Outcome<'_>) -> Result<Allowed, Refusal> {
     match active.policy.decide(outcome.agent(), request) {
         Decision::Allow(allowed) => {
             outcome.allowed(&allowed);
@@ -106,7 +108,6 @@ fn decide(
         }
         Decision::Deny(denied) => {
             outcome.denied(&denied);
-            connection.gateway.refusals.check(outcome.agent())?;
             Err(denied.refusal)
         }
     }
@@ -151,14 +152,19 @@ async fn hold(
     body: Body,
     expects_continue: bool,
     responder: &Responder<'_>,
+    outcome: &Outcome<'_>,
 ) -> Result<Body, Refusal> {
+    let settings = &connection.gateway.settings;
+    if let Some(length) = body.to_be_held(settings.hold_bytes) {
+        outcome.hold(length)?;
+    }
     if expects_continue {
         responder.go_on().await;
     }
-    let settings = &connection.gateway.settings;
-    body.hold(settings.hold_bytes, settings.timeouts.body)
-        .await
-        .map_err(|error| error.of_request())
+    let holding = body.hold(settings.hold_bytes, settings.timeouts.body);
+    let body = timeout(settings.timeouts.hold, holding).await;
+    let body = body.unwrap_or(Err(BodyError::Stalled(settings.timeouts.hold)));
+    body.map_err(|error| error.of_request())
 }
 
 /// What a connection to the server must have been made for (I6).

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::drain::Drain;
 use super::outcome::CountPanic;
-use super::request;
+use super::{Settings, request};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::h1::{ReadError, RequestHead, Version, Writer};
@@ -131,7 +131,7 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Dr
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(settings.streams)
-        .max_header_list_size(settings.head_limits.bytes.try_into().unwrap_or(u32::MAX))
+        .max_header_list_size(header_list_size(settings))
         .max_send_buffer_size(SEND_BUFFER);
     let handshake = timeout(settings.timeouts.handshake, builder.handshake(stream)).await;
     let Ok(Ok(mut h2)) = handshake else {
@@ -146,7 +146,14 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Dr
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
                     connection.gateway.tasks.spawn(stream);
                 }
-                Some(Err(_)) | None => return,
+                Some(Err(error)) => {
+                    tracing::debug!(client = %connection.client, %error, "an HTTP/2 connection failed");
+                    if error.is_library() {
+                        connection.gateway.metrics.connections.refuse(Reason::Malformed);
+                    }
+                    return;
+                }
+                None => return,
             },
             () = drain.begun(), if !leaving => {
                 leaving = true;
@@ -164,6 +171,18 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Dr
             }
         }
     }
+}
+
+/// What `h2` lets through, in its own count of 32 bytes more for each field (RFC 9113
+/// §6.5.2): a little more than the head's limit, so that the refusal is ours and recorded.
+fn header_list_size(settings: &Settings) -> u32 {
+    let fields = settings
+        .head_limits
+        .fields
+        .saturating_add(16)
+        .saturating_mul(32);
+    let bytes = settings.head_limits.bytes.saturating_add(fields);
+    bytes.saturating_mul(2).try_into().unwrap_or(u32::MAX)
 }
 
 async fn stream_task(

@@ -112,13 +112,20 @@ impl Body {
         }
     }
 
+    /// How many bytes [`Body::hold`] would read and keep; `None` where it keeps none.
+    #[must_use]
+    pub fn to_be_held(&self, limit: u64) -> Option<u64> {
+        let length = self.declared_length().filter(|length| *length <= limit)?;
+        (!self.is_end_stream() && !matches!(self, Self::Held(..))).then_some(length)
+    }
+
     /// Reads the rest of a body whose declared length is at most `limit` bytes and keeps it;
     /// longer and undeclared ones stay as they are.
     ///
     /// # Errors
     /// As the body itself.
     pub async fn hold(self, limit: u64, stall: Duration) -> Result<Self, BodyError> {
-        if matches!(self, Self::Held(..)) || self.declared_length().is_none_or(|n| n > limit) {
+        if self.to_be_held(limit).is_none() {
             return Ok(self);
         }
         let mut held = Held::default();

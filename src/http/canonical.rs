@@ -3,7 +3,7 @@
 //! There is no second opinion: what this yields is decided on, and its octets are sent (I7).
 
 use http::Method;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{HeaderName, HeaderValue};
 
 use super::raw::{Protocol, RawHead, malformed};
 use crate::error::{Reason, Refusal};
@@ -25,6 +25,8 @@ pub struct Settled {
 /// Bounds on heads that `h2` does not know.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadBounds {
+    /// Most bytes of all names and values.
+    pub bytes: usize,
     /// Most fields.
     pub fields: usize,
     /// Longest target, in bytes.
@@ -80,6 +82,16 @@ fn check_head(raw: &RawHead, bounds: HeadBounds) -> Result<(), Refusal> {
             Reason::HeadTooLarge,
             format!("the request has more than {} header fields", bounds.fields),
         ));
+    }
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    if raw.headers.iter().map(size).sum::<usize>() > bounds.bytes {
+        return Err(Refusal::new(
+            Reason::HeadTooLarge,
+            format!("the request head has more than {} bytes", bounds.bytes),
+        ));
+    }
+    if let Some(name) = raw.headers.keys().find(|name| is_look_alike(name)) {
+        return Err(malformed(format!("{name} looks like a field of framing")));
     }
     if raw.expects_continue.is_err() {
         return Err(Refusal::new(
@@ -147,46 +159,16 @@ fn check_authority(authority: &Authority, settled: &Settled) -> Result<(), Refus
     Ok(())
 }
 
-/// Names a request's trailers may not have: framing, routing and authentication
-/// (RFC 9110 §6.5.1), and everything [`super::strip`] removes.
+/// Names that trailers may not have: framing, routing and authentication (RFC 9110 §6.5.1),
+/// and everything [`super::strip`] removes.
 #[must_use]
 pub fn is_forbidden_trailer(name: &HeaderName) -> bool {
-    const FORBIDDEN: [HeaderName; 20] = [
-        header::AUTHORIZATION,
-        header::CACHE_CONTROL,
-        header::CONNECTION,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LENGTH,
-        header::CONTENT_RANGE,
-        header::CONTENT_TYPE,
-        header::COOKIE,
-        header::EXPECT,
-        header::HOST,
-        header::MAX_FORWARDS,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::SET_COOKIE,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::WWW_AUTHENTICATE,
-        header::ALT_SVC,
-    ];
-    FORBIDDEN.contains(name)
+    super::h1::is_forbidden_trailer(name)
         || super::strip::is_removed(name)
         || super::strip::is_authenticator(name)
 }
 
-/// Removes the fields that no trailer section may carry; returns how many fell out.
-pub fn filter_trailers(trailers: &mut HeaderMap) -> usize {
-    let bad: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| is_forbidden_trailer(name))
-        .cloned()
-        .collect();
-    for name in &bad {
-        trailers.remove(name);
-    }
-    bad.len()
+/// A field that servers of the CGI kind take for one of framing.
+fn is_look_alike(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content_length" | "transfer_encoding")
 }

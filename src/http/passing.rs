@@ -10,7 +10,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
 use super::body::BodyError;
-use super::canonical::{filter_trailers, is_forbidden_trailer};
+use super::canonical::is_forbidden_trailer;
+use super::strip::is_same;
 
 /// What has passed so far; shared with the record.
 #[derive(Debug, Default)]
@@ -24,6 +25,12 @@ impl Passed {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Starts again, for a body that is sent a second time.
+    pub fn reset(&self) {
+        self.bytes.store(0, Relaxed);
+        self.trailers_lost.store(0, Relaxed);
     }
 
     /// Trailer fields that could not be passed on.
@@ -75,6 +82,8 @@ pub struct Passing<B> {
     passed: Arc<Passed>,
     limit: Option<u64>,
     trailers: TrailerNames,
+    /// Fields that are the gateway's to set in this message, so no trailer may have them.
+    own: Vec<HeaderName>,
 }
 
 impl<B> Passing<B> {
@@ -85,7 +94,15 @@ impl<B> Passing<B> {
             passed,
             limit,
             trailers,
+            own: Vec::new(),
         }
+    }
+
+    /// Keeps trailers out that have a name of `own`.
+    #[must_use]
+    pub fn with_own(mut self, own: Vec<HeaderName>) -> Self {
+        self.own = own;
+        self
     }
 
     fn count(&self, data: &Bytes) -> Result<(), BodyError> {
@@ -103,16 +120,21 @@ impl<B> Passing<B> {
 
     fn filter(&self, trailers: &mut HeaderMap) {
         let before = trailers.len();
-        filter_trailers(trailers);
-        if let TrailerNames::Declared(names) = &self.trailers {
-            let undeclared: Vec<HeaderName> = trailers
-                .keys()
-                .filter(|name| !names.contains(name))
-                .cloned()
-                .collect();
-            for name in &undeclared {
-                trailers.remove(name);
-            }
+        let passes = |name: &HeaderName| {
+            let carried = match &self.trailers {
+                TrailerNames::Any => true,
+                TrailerNames::Declared(names) => names.contains(name),
+            };
+            let own = self.own.iter().any(|own| is_same(name, own));
+            carried && !own && !is_forbidden_trailer(name)
+        };
+        let lost: Vec<HeaderName> = trailers
+            .keys()
+            .filter(|name| !passes(name))
+            .cloned()
+            .collect();
+        for name in &lost {
+            trailers.remove(name);
         }
         let lost = before.saturating_sub(trailers.len()) as u64;
         self.passed.trailers_lost.fetch_add(lost, Relaxed);

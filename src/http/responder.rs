@@ -134,6 +134,19 @@ impl Responder<'_> {
         self.interim(StatusCode::CONTINUE, &HeaderMap::new()).await;
     }
 
+    /// Ends without an answer: the HTTP/1 connection closes, the stream is reset.
+    pub fn hang_up(&self) {
+        match self {
+            Self::Http1(responder) => responder.complete.store(false, Relaxed),
+            Self::Http2(responder) => {
+                responder
+                    .respond
+                    .lock()
+                    .send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+        }
+    }
+
     /// What follows on the connection, once answered. HTTP/2 connections live by themselves.
     #[must_use]
     pub fn end(&self) -> End {
@@ -192,11 +205,12 @@ impl Http1Responder<'_> {
             },
         };
         let sent = match writer.queue_response(&head) {
-            Ok(()) => writer
-                .write_body(framing, body)
-                .await
-                .map(drop)
-                .map_err(write_failure),
+            // A response may be silent for long: the agent's going is noticed all the same.
+            Ok(()) => tokio::select! {
+                biased;
+                written = writer.write_body(framing, body) => written.map(drop).map_err(write_failure),
+                () = self.reader.agent_gone() => Err(SendFailure::Agent),
+            },
             Err(error) => {
                 tracing::error!(%error, "a response cannot be written");
                 Err(SendFailure::Agent)

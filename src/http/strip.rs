@@ -1,6 +1,8 @@
 //! Step 7, strip: what an agent sends that must not reach a server, and what a server sends
 //! that must not reach an agent.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::error::{Reason, Refusal};
@@ -10,48 +12,101 @@ use crate::policy::rule::{Cookies, ForeignCredentials, Rule};
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1) that may stand without `Connection` naming them,
 /// method and URL overrides, and what tells of the way a request took.
-const REMOVED: [HeaderName; 16] = [
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    header::UPGRADE,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::TE,
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
+pub const REMOVED: [&str; 18] = [
+    "connection",
+    "forwarded",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-override-url",
+    "x-rewrite-url",
 ];
 
-/// Fields by which services tell who asks (DESIGN section 3, step 7).
-const AUTHENTICATORS: [HeaderName; 6] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("x-amz-security-token"),
+/// Fields by which services tell who asks: those of DESIGN section 3, step 7, and those of
+/// well-known services beside them.
+const AUTHENTICATORS: [&str; 18] = [
+    "api-key",
+    "authorization",
+    "circle-token",
+    "cookie",
+    "dd-api-key",
+    "deploy-token",
+    "job-token",
+    "ocp-apim-subscription-key",
+    "private-token",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-key",
+    "x-auth-token",
+    "x-figma-token",
+    "x-goog-api-key",
+    "x-shopify-access-token",
+    "x-vault-token",
 ];
 
-/// Query keys by which services tell who asks.
-const AUTHENTICATOR_KEYS: [&str; 2] = ["key", "access_token"];
+/// Query keys by which services tell who asks, signatures of presigned URLs included.
+const AUTHENTICATOR_KEYS: [&str; 15] = [
+    "access_token",
+    "api_key",
+    "apikey",
+    "auth_token",
+    "key",
+    "oauth_token",
+    "private_token",
+    "sig",
+    "token",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-goog-credential",
+    "x-goog-signature",
+    "x-api-key",
+];
 
-/// Whether a field of this name is removed from every request.
-#[must_use]
-pub fn is_removed(name: &HeaderName) -> bool {
-    REMOVED.contains(name) || name.as_str().starts_with("x-forwarded-")
+/// How often a key may be percent-encoded over itself before it counts as an authenticator
+/// whatever it says.
+const LAYERS_MAX: usize = 4;
+
+/// A name as servers of the CGI kind see it: `x_api_key` arrives there as `x-api-key` does.
+fn folded(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') {
+        Cow::Owned(name.replace('_', "-"))
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
-/// Whether a field of this name authenticates.
+/// Whether a field of this name, however its hyphens are spelled, is removed from every
+/// request.
+#[must_use]
+pub fn is_removed(name: &HeaderName) -> bool {
+    let name = folded(name);
+    REMOVED.contains(&&*name) || name.starts_with("x-forwarded-")
+}
+
+/// Whether a field of this name, however its hyphens are spelled, authenticates.
 #[must_use]
 pub fn is_authenticator(name: &HeaderName) -> bool {
-    AUTHENTICATORS.contains(name)
+    AUTHENTICATORS.contains(&&*folded(name))
+}
+
+/// Whether two names are one to a server of the CGI kind.
+#[must_use]
+pub fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
+    name == other || folded(name) == folded(other)
 }
 
 /// Strips an allowed request: what never passes, foreign authenticators where the rule
@@ -90,7 +145,8 @@ fn foreign_authenticators(
     rule: &Rule,
     sets: &[HeaderName],
 ) -> Result<(), Refusal> {
-    let foreign = |name: &HeaderName| is_authenticator(name) || sets.contains(name);
+    let foreign =
+        |name: &HeaderName| is_authenticator(name) || sets.iter().any(|set| is_same(name, set));
     let query = allowed.request().target.query();
     let kept = query.and_then(without_authenticators);
     if rule.foreign_credentials == ForeignCredentials::Refuse {
@@ -125,33 +181,24 @@ fn foreign_authenticators(
 /// Keys are compared percent-decoded and separators are both `&` and `;`, so that no
 /// spelling that some server reads as `key=` stays.
 fn without_authenticators(query: &str) -> Option<String> {
-    let is_authenticator = |pair: &str| {
-        let key = pair.split('=').next().unwrap_or_default();
-        let key = percent_decoded(key);
-        AUTHENTICATOR_KEYS
-            .iter()
-            .any(|word| key.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    if !query.split(['&', ';']).any(is_authenticator) {
-        return None;
-    }
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|part| !part.split(';').any(is_authenticator))
-        .collect();
-    Some(kept.join("&"))
+    let authenticates = |part: &&str| part.split(';').any(is_authenticating_pair);
+    let (foreign, kept): (Vec<&str>, Vec<&str>) = query.split('&').partition(authenticates);
+    (!foreign.is_empty()).then(|| kept.join("&"))
 }
 
-/// Percent-decodes as often as there is something to decode: servers behind servers may too.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = text.as_bytes().to_vec();
-    loop {
-        let decoded: Vec<u8> = percent_encoding::percent_decode(&bytes).collect();
-        if decoded.len() == bytes.len() {
-            return decoded;
+fn is_authenticating_pair(pair: &str) -> bool {
+    let key = pair.split('=').next().unwrap_or_default();
+    let mut key = Cow::Borrowed(key.as_bytes());
+    for _ in 0..LAYERS_MAX {
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&key).collect();
+        if decoded.len() == key.len() {
+            return AUTHENTICATOR_KEYS
+                .iter()
+                .any(|word| key.eq_ignore_ascii_case(word.as_bytes()));
         }
-        bytes = decoded;
+        key = Cow::Owned(decoded);
     }
+    true
 }
 
 /// Strips a server's response head: hop-by-hop fields, `Alt-Svc` (it would lead the agent
@@ -203,6 +250,7 @@ mod tests {
             ("a=1;key=x&b=2", Some("b=2")),
             ("keys=1&monkey=2", None),
             ("KEY=1", Some("")),
+            ("%25252525256bey=x&a=1", Some("a=1")),
         ] {
             assert_eq!(without_authenticators(query).as_deref(), kept, "{query}");
         }
@@ -217,6 +265,8 @@ mod tests {
             "via",
             "x-http-method-override",
             "proxy-authorization",
+            "x_forwarded_for",
+            "x_http_method_override",
         ] {
             assert!(is_removed(&HeaderName::from_static(name)), "{name}");
         }

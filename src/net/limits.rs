@@ -1,4 +1,5 @@
-//! How many connections may be open, in all and for each agent; the same for both legs.
+//! How much of something there may be at a time, in all and for each agent: connections on
+//! both legs, running requests, held bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,18 +9,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::name::AgentName;
 
-/// Counts open connections.
+/// What all agents share, and each agent's part of it.
 #[derive(Debug)]
-pub struct ConnectionLimits {
+pub struct Shares {
     all: Arc<Semaphore>,
     most: usize,
     per_agent: usize,
     agents: Mutex<HashMap<AgentName, Arc<Semaphore>>>,
 }
 
-/// The right to one connection, held by it until it is closed.
+/// A share in use, given back when dropped.
 #[derive(Debug)]
-pub struct ConnectionPermit {
+pub struct Share {
     _all: OwnedSemaphorePermit,
     _agent: OwnedSemaphorePermit,
 }
@@ -33,8 +34,8 @@ pub enum LimitReached {
     Agent,
 }
 
-impl ConnectionLimits {
-    /// Limits in connections.
+impl Shares {
+    /// Limits in whatever is counted.
     #[must_use]
     pub fn new(all: usize, per_agent: usize) -> Self {
         let most = all.min(Semaphore::MAX_PERMITS);
@@ -46,30 +47,38 @@ impl ConnectionLimits {
         }
     }
 
-    /// Takes one, or says which limit is in the way. Agents are configured names, so the
+    /// Takes one.
+    ///
+    /// # Errors
+    /// As [`Shares::take_many`].
+    pub fn take(&self, agent: &AgentName) -> Result<Share, LimitReached> {
+        self.take_many(agent, 1)
+    }
+
+    /// Takes `count`, or says which limit is in the way. Agents are configured names, so the
     /// table is bounded by the config.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn take(&self, agent: &AgentName) -> Result<ConnectionPermit, LimitReached> {
+    pub fn take_many(&self, agent: &AgentName, count: u32) -> Result<Share, LimitReached> {
         let semaphore = self.of_agent(agent);
         let agent = semaphore
-            .try_acquire_owned()
+            .try_acquire_many_owned(count)
             .map_err(|_| LimitReached::Agent)?;
         let all = self
             .all
             .clone()
-            .try_acquire_owned()
+            .try_acquire_many_owned(count)
             .map_err(|_| LimitReached::All)?;
-        Ok(ConnectionPermit {
+        Ok(Share {
             _all: all,
             _agent: agent,
         })
     }
 
-    /// Connections that are open now.
+    /// How much is in use now.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         self.most.saturating_sub(self.all.available_permits())
     }
 
@@ -90,15 +99,15 @@ mod tests {
 
     #[test]
     fn one_agent_cannot_take_what_is_another_s() {
-        let limits = ConnectionLimits::new(3, 2);
+        let limits = Shares::new(3, 2);
         let (a, b) = (AgentName::new("a"), AgentName::new("b"));
         let held = [limits.take(&a).unwrap(), limits.take(&a).unwrap()];
         assert_eq!(limits.take(&a).unwrap_err(), LimitReached::Agent);
         let _b = limits.take(&b).unwrap();
         assert_eq!(limits.take(&b).unwrap_err(), LimitReached::All);
-        assert_eq!(limits.open(), 3);
+        assert_eq!(limits.in_use(), 3);
         drop(held);
-        assert_eq!(limits.open(), 1);
+        assert_eq!(limits.in_use(), 1);
         limits.take(&a).unwrap();
     }
 }

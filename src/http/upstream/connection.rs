@@ -14,7 +14,7 @@ use crate::http::h1::{Reader, Writer};
 use crate::http::io::BoxStream;
 use crate::metrics::OpenUpstream;
 use crate::net::forbidden::Permitted;
-use crate::net::limits::ConnectionPermit;
+use crate::net::limits::Share;
 
 /// What every connection carries beside its protocol.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Facts {
 /// What an open connection takes up; given back when it is closed.
 pub struct Hold {
     /// The limits' share.
-    pub permit: ConnectionPermit,
+    pub permit: Share,
     /// The metric's.
     pub open: OpenUpstream,
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -53,11 +54,14 @@ pub async fn http1(
         Upload::http1(writer, framing, body)
     };
     let mut interims = settings.interim_responses;
+    // Once a byte of a response is here, the request was seen: it is not sent again.
+    let mut unseen = lease.reused;
     let head = loop {
         let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
         let head = await_head(read, &mut upload, settings.first_byte).await?;
-        let head = head.map_err(|error| read_failure(&error, lease.reused))?;
-        let head = head.ok_or_else(|| closed_before_head(lease.reused))?;
+        let head = head.map_err(|error| read_failure(&error, unseen))?;
+        let head = head.ok_or_else(|| closed_before_head(unseen))?;
+        unseen = false;
         if head.framing == Framing::Tunnel {
             return Err(malformed("it switches protocols unasked"));
         }
@@ -66,7 +70,11 @@ pub async fn http1(
         }
         interim(head.status, head.headers, &mut interims, responder).await?;
     };
-    let lease = lease.keep(head.keep_alive && head.framing != Framing::UntilClose);
+    let keep = head.keep_alive
+        && head.framing != Framing::UntilClose
+        && uploaded(&mut upload).await?
+        && !is_bound_to_connection(outgoing, &head.headers);
+    let lease = lease.keep(keep);
     let rest = Http1Rest {
         reader,
         upload,
@@ -151,6 +159,41 @@ async fn await_head<T>(
     })
 }
 
+/// Whether the request was sent to its end when its response began. A server that answers
+/// before is done with the connection, or may take the rest for another request. The upload's
+/// task may be one turn behind its own last write.
+async fn uploaded(upload: &mut Upload) -> Result<bool, Failure> {
+    if upload.is_running() {
+        tokio::task::yield_now().await;
+    }
+    let ended = poll_fn(|cx| Poll::Ready(upload.poll_end(cx))).await;
+    match ended {
+        Poll::Ready(Ok(())) => Ok(true),
+        Poll::Ready(Err(error)) => Err(Failure::Refused(error.of_request())),
+        Poll::Pending => Ok(false),
+    }
+}
+
+/// Whether an authentication that holds for the connection, not the request, may have taken
+/// place on it (RFC 4559): whoever used it next would be somebody else.
+fn is_bound_to_connection(outgoing: &Outgoing, response: &HeaderMap) -> bool {
+    let schemes = [&b"negotiate"[..], b"ntlm"];
+    let bound = |value: &HeaderValue| {
+        let scheme = value
+            .as_bytes()
+            .split(|&byte| byte == b' ')
+            .next()
+            .unwrap_or_default();
+        schemes.iter().any(|word| scheme.eq_ignore_ascii_case(word))
+    };
+    outgoing
+        .headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .any(bound)
+        || response.get_all(header::WWW_AUTHENTICATE).iter().any(bound)
+}
+
 /// Passes an interim response on. 100 is not: the gateway has answered the expectation.
 async fn interim(
     status: StatusCode,
@@ -162,6 +205,9 @@ async fn interim(
         return Err(malformed("it sends interim responses without end"));
     };
     *left = fewer;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(malformed("it switches protocols unasked"));
+    }
     if status != StatusCode::CONTINUE {
         crate::http::strip::response(&mut headers, crate::policy::rule::Cookies::Drop);
         responder.interim(status, &headers).await;
@@ -245,8 +291,7 @@ enum Head {
 fn poll_head(
     response: &mut h2::client::ResponseFuture,
     cx: &mut std::task::Context<'_>,
-) -> std::task::Poll<Head> {
-    use std::task::Poll;
+) -> Poll<Head> {
     if let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
         return Poll::Ready(Head::Interim(head));
     }
@@ -256,6 +301,7 @@ fn poll_head(
 fn sent(outgoing: &Outgoing, body: Body, settings: &Settings, trailers: TrailerNames) -> Sent {
     let body = Stalling::new(body, settings.body);
     Passing::new(body, outgoing.passed.clone(), outgoing.body_limit, trailers)
+        .with_own(outgoing.own.clone())
 }
 
 fn expects_body(method: &Method) -> bool {

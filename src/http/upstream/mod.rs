@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Response};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use self::connection::{Facts, Hold, Http1, Http2};
@@ -30,7 +31,7 @@ use crate::error::{Reason, Refusal};
 use crate::metrics::{self, Handshake, Metrics, Side};
 use crate::name::AgentName;
 use crate::net::dial::{Dialled, Dialler};
-use crate::net::limits::{ConnectionLimits, ConnectionPermit, LimitReached};
+use crate::net::limits::{LimitReached, Share, Shares};
 use crate::policy::Scheme;
 use crate::tls::UpstreamTls;
 
@@ -58,7 +59,7 @@ pub struct Upstreams {
     dialler: Arc<Dialler>,
     tls: UpstreamTls,
     pool: Arc<Pool>,
-    limits: ConnectionLimits,
+    limits: Shares,
     settings: Settings,
     metrics: Arc<Metrics>,
 }
@@ -126,7 +127,7 @@ impl Upstreams {
     pub fn new(
         dialler: Arc<Dialler>,
         tls: UpstreamTls,
-        limits: ConnectionLimits,
+        limits: Shares,
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -185,6 +186,7 @@ impl Upstreams {
         let Some(body) = again.filter(|_| harmless) else {
             return Err(closed());
         };
+        outgoing.passed.reset();
         match self.attempt(exchange, body, false).await {
             Ok(arrived) => Ok(arrived),
             Err(Failure::Refused(refusal)) => Err(refusal),
@@ -253,16 +255,18 @@ impl Upstreams {
             Err(Some(lock)) => lock,
         };
         // Whoever waited here may find an HTTP/2 connection that another request dialled;
-        // where the server turned out to speak HTTP/1, all dial at once.
-        let together = lock.lock().await;
+        // where the server turned out to speak HTTP/1, or not at all, all dial at once.
+        let together = timeout(self.settings.handshake, lock.lock()).await;
         match self.reusable(key) {
-            Ok(pooled) => Ok((pooled, true)),
-            Err(None) => {
-                drop(together);
-                Ok((Box::pin(self.dial(agent, key)).await?, false))
-            }
-            Err(Some(_)) => Ok((Box::pin(self.dial(agent, key)).await?, false)),
+            Ok(pooled) => return Ok((pooled, true)),
+            Err(Some(_)) => {}
+            Err(None) => drop(together),
         }
+        let dialled = Box::pin(self.dial(agent, key)).await;
+        if dialled.is_err() {
+            self.pool.dial_failed(key);
+        }
+        Ok((dialled?, false))
     }
 
     /// A pooled connection whose address the policy still permits.
@@ -308,18 +312,16 @@ impl Upstreams {
         let started = Instant::now();
         let limit = self.settings.handshake;
         let connect = self.tls.connect(&key.authority.host, stream);
-        let secured = tokio::time::timeout(limit, connect)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Refusal::new(
-                    Reason::ConnectTimeout,
-                    format!(
-                        "the TLS handshake with {} took longer than {} s",
-                        key.authority.host,
-                        limit.as_secs_f32()
-                    ),
-                ))
-            });
+        let secured = timeout(limit, connect).await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                Reason::ConnectTimeout,
+                format!(
+                    "the TLS handshake with {} took longer than {} s",
+                    key.authority.host,
+                    limit.as_secs_f32()
+                ),
+            ))
+        });
         let result = match &secured {
             Ok(_) => Handshake::Complete,
             Err(_) => Handshake::Failed,
@@ -330,13 +332,7 @@ impl Upstreams {
         secured
     }
 
-    fn http1(
-        &self,
-        key: &Key,
-        stream: BoxStream,
-        facts: Facts,
-        permit: ConnectionPermit,
-    ) -> Pooled {
+    fn http1(&self, key: &Key, stream: BoxStream, facts: Facts, permit: Share) -> Pooled {
         self.pool.is_http1(key);
         let open = self.metrics.upstream.create(metrics::Protocol::Http1);
         Pooled::Http1(Box::new(Http1::new(stream, facts, Hold { permit, open })))
@@ -347,7 +343,7 @@ impl Upstreams {
         key: &Key,
         stream: BoxStream,
         facts: Facts,
-        permit: ConnectionPermit,
+        permit: Share,
     ) -> Result<Pooled, Refusal> {
         let failed = |error: h2::Error| {
             Refusal::new(
@@ -389,7 +385,7 @@ impl Upstreams {
     }
 
     /// A share of the limits, making room among idle connections if need be.
-    fn permit(&self, agent: &AgentName) -> Result<ConnectionPermit, Refusal> {
+    fn permit(&self, agent: &AgentName) -> Result<Share, Refusal> {
         let reached = match self.limits.take(agent) {
             Ok(permit) => return Ok(permit),
             Err(reached) => reached,

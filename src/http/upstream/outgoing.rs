@@ -30,6 +30,8 @@ pub struct Outgoing {
     pub te_trailers: bool,
     /// The trailers the agent announced, as far as they may pass.
     pub trailers: Vec<HeaderName>,
+    /// Fields that the rule or the credential sets or removes, so no trailer may bring them.
+    pub own: Vec<HeaderName>,
     /// Counts the body.
     pub passed: Arc<Passed>,
     /// Most bytes of the body.
@@ -54,6 +56,12 @@ impl Outgoing {
     /// the one place where a secret enters a request (step 9).
     #[must_use]
     pub fn new(allowed: Allowed, attachment: Option<Attachment>, extras: Extras) -> Self {
+        let mut own: Vec<HeaderName> = Vec::new();
+        if let Some(rule) = allowed.rule() {
+            own.extend(rule.set_headers.iter().map(|(name, _)| name.clone()));
+            own.extend(rule.remove_headers.iter().cloned());
+        }
+        own.extend(attachment.iter().flat_map(Attachment::sets).cloned());
         let mut request = allowed.into_request();
         for (name, value) in attachment
             .into_iter()
@@ -69,6 +77,7 @@ impl Outgoing {
             headers: request.headers,
             te_trailers: extras.te_trailers,
             trailers: extras.trailers,
+            own,
             passed: extras.passed,
             body_limit: extras.body_limit,
         }

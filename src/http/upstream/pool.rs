@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 
 use super::connection::{Http1, Http2};
 use super::key::Key;
+use crate::name::AgentName;
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
-    /// Keys that are remembered; agents choose names under wildcard rules, so there is a bound.
-    pub keys: usize,
+    /// Keys that are remembered for one agent: agents choose names under wildcard rules.
+    pub keys_per_agent: usize,
     /// Idle HTTP/1 connections in all.
     pub idle: usize,
     /// Idle HTTP/1 connections of one key.
@@ -48,7 +49,11 @@ pub struct Pool {
 #[derive(Default)]
 struct Shelves {
     by_key: HashMap<Key, Shelf>,
+    /// How many keys each agent has; `None` for those that agents share.
+    keys: HashMap<Option<AgentName>, usize>,
     idle: usize,
+    /// When idle connections were last closed to make room.
+    evicted: Option<Instant>,
 }
 
 struct Shelf {
@@ -71,6 +76,29 @@ impl Default for Shelf {
         }
     }
 }
+
+impl Shelf {
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.shared.is_empty()
+    }
+}
+
+impl Shelves {
+    fn forget(&mut self, key: &Key) {
+        if self.by_key.remove(key).is_some()
+            && let Some(keys) = self.keys.get_mut(&key.agent)
+        {
+            *keys = keys.saturating_sub(1);
+        }
+    }
+
+    fn recount(&mut self) {
+        self.idle = self.by_key.values().map(|shelf| shelf.idle.len()).sum();
+    }
+}
+
+/// Between two evictions.
+const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to send on.
 pub enum Pooled {
@@ -159,37 +187,60 @@ impl Pool {
         }
     }
 
+    /// A dial failed: those who wait for it try for themselves, all at once, and where
+    /// nothing else is known of the key it is forgotten.
+    pub fn dial_failed(&self, key: &Key) {
+        let mut shelves = self.shelves.lock();
+        if let Some(shelf) = shelves.by_key.get_mut(key) {
+            shelf.known = Known::Http1;
+            if shelf.is_empty() && Arc::strong_count(&shelf.dialling) <= 2 {
+                shelves.forget(key);
+            }
+        }
+    }
+
     /// Closes what lay idle for too long and forgets keys that hold nothing.
     pub fn sweep(&self) {
         let mut shelves = self.shelves.lock();
         let idle_time = self.settings.idle_time;
-        let mut idle = 0_usize;
-        shelves.by_key.retain(|_, shelf| {
+        let mut empty = Vec::new();
+        for (key, shelf) in &mut shelves.by_key {
+            let unused = shelf.used.elapsed() > idle_time;
             shelf.idle.retain_mut(|connection| {
                 connection.is_usable(idle_time) && !self.is_old(connection.born())
             });
             shelf.shared.retain(|connection| {
-                let unused = !connection.is_busy() && shelf.used.elapsed() > idle_time;
-                !connection.is_closed() && !unused && !self.is_old(connection.born())
+                let useless = connection.is_closed() || self.is_old(connection.born());
+                !useless && (connection.is_busy() || !unused)
             });
-            idle = idle.saturating_add(shelf.idle.len());
-            !(shelf.idle.is_empty() && shelf.shared.is_empty() && shelf.used.elapsed() > idle_time)
-        });
-        shelves.idle = idle;
+            if shelf.is_empty() && unused {
+                empty.push(key.clone());
+            }
+        }
+        for key in &empty {
+            shelves.forget(key);
+        }
+        shelves.recount();
     }
 
-    /// Closes all idle HTTP/1 connections and unused HTTP/2 ones, to make room under a limit.
+    /// Closes idle HTTP/1 connections and unused HTTP/2 ones, to make room under a limit; not
+    /// more than ten times a second, as it looks at all of them.
     pub fn evict_idle(&self, wanted: impl Fn(&Key) -> bool) {
         let mut shelves = self.shelves.lock();
-        let mut idle = 0_usize;
+        if shelves
+            .evicted
+            .is_some_and(|last| last.elapsed() < EVICTION_PAUSE)
+        {
+            return;
+        }
+        shelves.evicted = Some(Instant::now());
         for (key, shelf) in &mut shelves.by_key {
             if wanted(key) {
                 shelf.idle.clear();
                 shelf.shared.retain(|connection| connection.is_busy());
             }
-            idle = idle.saturating_add(shelf.idle.len());
         }
-        shelves.idle = idle;
+        shelves.recount();
     }
 
     /// Closes everything that is idle; used when the gateway goes away.
@@ -209,10 +260,14 @@ impl Pool {
         (shelves.idle, shared)
     }
 
-    /// The shelf of a key, made if there is room for another key.
+    /// The shelf of a key, made if its agent may have another.
     fn shelf<'a>(&self, shelves: &'a mut Shelves, key: &Key) -> Option<&'a mut Shelf> {
-        if shelves.by_key.len() >= self.settings.keys && !shelves.by_key.contains_key(key) {
-            return None;
+        if !shelves.by_key.contains_key(key) {
+            let keys = shelves.keys.entry(key.agent.clone()).or_default();
+            if *keys >= self.settings.keys_per_agent {
+                return None;
+            }
+            *keys = keys.saturating_add(1);
         }
         let shelf = shelves.by_key.entry(key.clone()).or_default();
         shelf.used = Instant::now();
