@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{EXIT_FAILED, EXIT_USAGE, complain};
 use crate::admin::{self, Admin};
@@ -66,6 +66,9 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    // Before anything is served: until it is caught, a signal ends the process, and with it
+    // the records of what was answered already.
+    let signals = Signals::catch()?;
     let config = loaded.config.clone();
     let metrics = Arc::new(Metrics::new());
     let sockets = assemble::bind(&config)?;
@@ -79,7 +82,7 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
         .transpose()?;
     start(&gateway, sockets, &config, drain.clone());
     tell_ready(local, admin.as_ref());
-    attend(args, env, &config, &gateway).await;
+    attend(signals, args, env, &config, &gateway).await;
     drain_signal.begin();
     drained(&gateway, config.timeouts.drain).await;
     drop(admin);
@@ -196,22 +199,38 @@ fn tell_ready(local: Option<SocketAddr>, admin: Option<&Admin>) {
     tell(&[sd_notify::NotifyState::Ready]);
 }
 
+/// The signals that mean something.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, StartError> {
+        let catch =
+            |kind| signal(kind).map_err(|why| StartError::new("cannot listen for signals", &why));
+        Ok(Self {
+            hangup: catch(SignalKind::hangup())?,
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Answers signals: SIGHUP loads rules again and reopens the log, SIGTERM and SIGINT end it.
-async fn attend(args: &Args, env: &Env, config: &config::Config, gateway: &Arc<Gateway>) {
-    let signals = (
-        signal(SignalKind::hangup()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
+async fn attend(
+    mut signals: Signals,
+    args: &Args,
+    env: &Env,
+    config: &config::Config,
+    gateway: &Arc<Gateway>,
+) {
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(args, env, config, gateway),
-            _ = terminate.recv() => return tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => return tracing::info!("SIGINT: draining"),
+            _ = signals.hangup.recv() => reload(args, env, config, gateway),
+            _ = signals.terminate.recv() => return tracing::info!("SIGTERM: draining"),
+            _ = signals.interrupt.recv() => return tracing::info!("SIGINT: draining"),
         }
     }
 }
