@@ -94,7 +94,7 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
 fn start(gateway: &Arc<Gateway>, sockets: Sockets, config: &config::Config, drain: Drain) {
     tokio::spawn(serve(gateway.clone(), sockets.transparent, drain));
     if let Some((udp, tcp)) = sockets.dns {
-        let answers = Arc::new(DnsAnswers(gateway.clone()));
+        let answers = Arc::new(DnsAnswers::new(gateway.clone(), config.dns.denied));
         let settings = dns_settings(&config.dns);
         let over_tcp = dns::serve_tcp(tcp, answers.clone(), settings.clone());
         tokio::spawn(over_tcp);

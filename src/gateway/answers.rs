@@ -5,26 +5,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Gateway;
+use crate::config::DeniedNames;
 use crate::dns::{Answer, Answers, Verdict};
 use crate::metrics::DnsVerdict;
-use crate::name::Host;
+use crate::name::{AgentName, Host};
+use crate::policy::Policy;
 
 /// Seconds that agents may keep an answer: few, since they dial the gateway whatever it says.
 const TTL: u32 = 30;
 
 /// Answers the queries of agents.
-pub struct DnsAnswers(pub Arc<Gateway>);
+pub struct DnsAnswers {
+    gateway: Arc<Gateway>,
+    denied: DeniedNames,
+}
+
+impl DnsAnswers {
+    /// By the gateway's policy; `denied` is what becomes of names that no rule allows.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, denied: DeniedNames) -> Self {
+        Self { gateway, denied }
+    }
+}
+
+/// What becomes of a name whose addresses the agent does not get. A name under a wildcard is
+/// allowed, only not looked up for agents, so it gets the placeholder in any case.
+fn unresolved(policy: &Policy, denied: DeniedNames, agent: &AgentName, name: &Host) -> Answer {
+    match denied {
+        DeniedNames::Refused if !policy.may_reach(agent, name) => Answer::Refused,
+        DeniedNames::Refused | DeniedNames::Placeholder => Answer::Placeholder,
+    }
+}
 
 impl Answers for DnsAnswers {
     async fn answer(&self, client: IpAddr, name: &Host, _v6: bool) -> Answer {
-        let gateway = &self.0;
+        let gateway = &self.gateway;
         let active = gateway.active();
         let agent = active.policy.agent(client);
         if gateway.refusals.check(agent).is_err() {
             return Answer::Refused;
         }
         if !active.policy.may_resolve(agent, name) {
-            return Answer::Placeholder;
+            return unresolved(&active.policy, self.denied, agent, name);
         }
         match gateway.dialler.addresses(name).await {
             Ok(addresses) => Answer::Addresses(addresses, TTL),
@@ -34,7 +56,7 @@ impl Answers for DnsAnswers {
     }
 
     fn count(&self, verdict: Verdict) {
-        self.0.metrics.names.query(match verdict {
+        self.gateway.metrics.names.query(match verdict {
             Verdict::Addresses => DnsVerdict::Addresses,
             Verdict::Placeholder => DnsVerdict::Placeholder,
             Verdict::NoData => DnsVerdict::NoData,
@@ -43,5 +65,39 @@ impl Answers for DnsAnswers {
             Verdict::Malformed => DnsVerdict::Malformed,
             Verdict::Dropped => DnsVerdict::Dropped,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Mode;
+    use crate::policy::agents::Agents;
+    use crate::policy::fixture::{denying, rule};
+
+    fn answer(mode: Mode, denied: DeniedNames, name: &str) -> Answer {
+        let rules = vec![
+            rule("wild", &["*.good.test"]),
+            denying(rule("denied", &["bad.test"]), "no"),
+        ];
+        let policy = Policy::new(1, mode, Agents::none(), rules);
+        let agent = AgentName::new("default");
+        let name = Host::from_config(name).unwrap();
+        unresolved(&policy, denied, &agent, &name)
+    }
+
+    #[test]
+    fn denied_names_are_refused_where_the_operator_says_so() {
+        use DeniedNames::{Placeholder, Refused};
+        for name in ["other.test", "bad.test", "good.test"] {
+            assert_eq!(answer(Mode::Enforce, Refused, name), Answer::Refused);
+            let placeholder = answer(Mode::Enforce, Placeholder, name);
+            assert_eq!(placeholder, Answer::Placeholder);
+            // What observe mode lets through must be dialled first.
+            assert_eq!(answer(Mode::Observe, Refused, name), Answer::Placeholder);
+        }
+        // Allowed, though not looked up for agents.
+        let wild = answer(Mode::Enforce, Refused, "a.good.test");
+        assert_eq!(wild, Answer::Placeholder);
     }
 }

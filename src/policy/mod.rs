@@ -211,6 +211,14 @@ impl Policy {
                 .any(|rule| rule.action == Action::Allow && rule.agents.contains(agent))
     }
 
+    /// Whether any allow rule of this agent covers the host, by whatever port; in observe mode
+    /// everything may be reached.
+    #[must_use]
+    pub fn may_reach(&self, agent: &AgentName, host: &Host) -> bool {
+        let allows = |rule: &Arc<Rule>| rule.action == Action::Allow && rule.agents.contains(agent);
+        !is_unknown(agent) && (self.mode == Mode::Observe || self.rules_about(host).any(allows))
+    }
+
     /// The rules whose hosts cover this one, in their order.
     fn rules_about(&self, host: &Host) -> impl Iterator<Item = &Arc<Rule>> + Clone {
         let candidates: Candidates<'_> = self.index.candidates(host);
