@@ -184,7 +184,8 @@ pub struct Limits {
     pub refused_leaves: usize,
     /// Leaves for refused names minted for one agent in a second. Default 10.
     pub refused_leaves_per_second: u32,
-    /// Refusals in a second that one source outside all agents is answered. Default 50.
+    /// Connections and refusals in a second that sources outside all agents are answered, all
+    /// of them together. Default 50.
     pub refusals_per_second: u32,
     /// 1xx responses before the final one (RFC 9110 §15.2). Default 16.
     pub interim_responses: usize,
