@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::chain;
 use crate::ca::{CaCertificate, CaError, CertificateAuthority};
 
 /// Done.
@@ -108,18 +109,6 @@ enum Failure {
     Output(#[from] io::Error),
     #[error("cannot write {path}")]
     File { path: PathBuf, source: io::Error },
-}
-
-/// An error with all its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn init(location: &Location, out: &mut dyn Write) -> Result<u8, Failure> {

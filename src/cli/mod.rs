@@ -8,22 +8,39 @@ pub mod nft;
 mod run;
 mod wiring;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::Findings;
 
 /// A finding, or a start that failed.
 pub(crate) const EXIT_FAILED: u8 = 1;
 /// Bad usage or configuration.
 pub(crate) const EXIT_USAGE: u8 = 2;
 
+/// Help of `--config`.
+pub(crate) const CONFIG_HELP: &str = "The configuration [default: $PORTREEVE_CONFIG, else \
+                                      /etc/portreeve/portreeve.toml if it is there]";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  fine
+  1  a finding, or a start that failed
+  2  wrong usage or configuration, or a command that could not do its work
+
+Environment:
+  PORTREEVE_CONFIG  the configuration, where --config names none
+  PORTREEVE_LOG     what `run` logs on standard error: error, warn, info (default), debug";
+
 /// The gateway between AI agents and the internet.
 #[derive(Debug, Parser)]
 #[command(
     name = "portreeve",
     version,
-    propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,11 +70,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says on standard error what went wrong.
+/// Says on standard error what went wrong, with all its causes on one line.
 #[allow(
     clippy::print_stderr,
     reason = "this is what a command says to its user"
 )]
-pub(crate) fn complain(what: &str) {
-    eprintln!("portreeve: {what}");
+pub(crate) fn complain(error: &dyn Error) {
+    eprintln!("error: {}", chain(error));
+}
+
+/// Says on standard error what is wrong with the configuration. Findings come with their own
+/// places and words, as `check` prints them.
+#[allow(
+    clippy::print_stderr,
+    reason = "this is what a command says to its user"
+)]
+pub(crate) fn complain_of(findings: &Findings) {
+    eprint!("{findings}");
+}
+
+/// An error with all its causes on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }

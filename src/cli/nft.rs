@@ -9,7 +9,7 @@ use crate::nft::{self, Error, SNAPSHOT_FILE, Settings, Topology, Verdict};
 /// The table that redirects agents' connections.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How agents and gateway lie to each other
+    /// Where the agents are, as the gateway sees it
     #[arg(long, global = true, value_enum, default_value_t = Topology::Box)]
     topology: Topology,
     #[command(subcommand)]
@@ -23,16 +23,16 @@ enum Command {
     /// Load the table in one transaction; doing it twice is doing it once
     Apply {
         /// Where to leave what `verify` compares with
-        #[arg(long, default_value = SNAPSHOT_FILE)]
+        #[arg(long, value_name = "FILE", default_value = SNAPSHOT_FILE)]
         snapshot: PathBuf,
     },
     /// Tell whether the table is in force, unchanged and up to date
     Verify {
         /// Where `apply` left its snapshot
-        #[arg(long, default_value = SNAPSHOT_FILE)]
+        #[arg(long, value_name = "FILE", default_value = SNAPSHOT_FILE)]
         snapshot: PathBuf,
         /// Leave verdict, counters and time here for the gateway to export
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         status_file: Option<PathBuf>,
     },
     /// Remove the table: agents are then cut off only while forwarding is off

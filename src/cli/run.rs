@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{EXIT_FAILED, EXIT_USAGE, complain};
+use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, complain, complain_of};
 use crate::admin::{self, Admin};
 use crate::audit;
 use crate::config::{self, Env, Loaded};
@@ -17,6 +17,7 @@ use crate::error::Reason;
 use crate::gateway::assemble::{self, SWEEP, Sockets, StartError};
 use crate::gateway::{DnsAnswers, Drain, DrainSignal, Gateway, serve};
 use crate::metrics::{AuditNumbers, LeafNumbers, Metrics, Protocol};
+use crate::net::listen::cannot_listen;
 use crate::nft;
 
 /// Time for the last records to reach the disk.
@@ -25,8 +26,8 @@ const AUDIT_CLOSE: Duration = Duration::from_secs(10);
 /// Runs the gateway until a signal ends it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
+    /// The configuration.
+    #[arg(long, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
 }
 
@@ -39,7 +40,7 @@ pub fn run(args: &Args) -> ExitCode {
     let loaded = match config::load(args.config.as_deref(), &env) {
         Ok(loaded) => loaded,
         Err(findings) => {
-            complain(&findings.to_string());
+            complain_of(&findings);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -49,14 +50,14 @@ pub fn run(args: &Args) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("cannot start the runtime: {error}"));
+            complain(&StartError::new("cannot start the runtime", &error));
             return ExitCode::from(EXIT_FAILED);
         }
     };
     match runtime.block_on(gateway(args, &env, loaded)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartError> {
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.to_string().trim_end());
     }
     // Before anything is served: until it is caught, a signal ends the process, and with it
     // the records of what was answered already.
@@ -72,7 +73,7 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
     let config = loaded.config.clone();
     let metrics = Arc::new(Metrics::new());
     let sockets = assemble::bind(&config)?;
-    let local = sockets.transparent.local_addr().ok();
+    let bound = Bound::of(&sockets);
     let gateway = assemble::assemble(loaded, metrics.clone()).await?;
     let (drain_signal, drain) = DrainSignal::new();
     let admin = config
@@ -81,7 +82,7 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
         .map(|address| admin(address, &gateway, drain.clone()))
         .transpose()?;
     start(&gateway, sockets, &config, drain.clone());
-    tell_ready(local, admin.as_ref());
+    tell_ready(&bound, admin.as_ref(), &config);
     attend(signals, args, env, &config, &gateway).await;
     drain_signal.begin();
     drained(&gateway, config.timeouts.drain).await;
@@ -134,8 +135,9 @@ fn admin(address: SocketAddr, gateway: &Arc<Gateway>, drain: Drain) -> Result<Ad
         ..admin::Settings::default()
     };
     std::net::TcpListener::bind(address)
+        .map_err(|error| cannot_listen(address, "TCP", &error))
         .and_then(|listener| admin::spawn(listener, settings, gateway.metrics.clone()))
-        .map_err(|why| StartError::new(&format!("cannot listen on {address} for metrics"), &why))
+        .map_err(|why| StartError::new("`[listen] admin`", &why))
 }
 
 /// Why the gateway should get no new agents now.
@@ -192,10 +194,28 @@ fn audit_numbers(state: audit::State) -> AuditNumbers {
     }
 }
 
-fn tell_ready(local: Option<SocketAddr>, admin: Option<&Admin>) {
-    let listen = local.map(tracing::field::display);
+/// Where the gateway listens: with port 0 only the sockets know.
+struct Bound {
+    transparent: Option<SocketAddr>,
+    dns: Option<SocketAddr>,
+}
+
+impl Bound {
+    fn of(sockets: &Sockets) -> Self {
+        let dns = sockets.dns.as_ref();
+        Self {
+            transparent: sockets.transparent.local_addr().ok(),
+            dns: dns.and_then(|(udp, _)| udp.local_addr().ok()),
+        }
+    }
+}
+
+fn tell_ready(bound: &Bound, admin: Option<&Admin>, config: &config::Config) {
+    let transparent = bound.transparent.map(tracing::field::display);
+    let dns = bound.dns.map(tracing::field::display);
     let admin = admin.map(|admin| tracing::field::display(admin.local_addr()));
-    tracing::info!(listen, admin, "ready");
+    let audit = tracing::field::display(config.audit.file.display());
+    tracing::info!(transparent, dns, admin, audit, "ready");
     tell(&[sd_notify::NotifyState::Ready]);
 }
 
@@ -251,7 +271,7 @@ fn reload(args: &Args, env: &Env, config: &config::Config, gateway: &Arc<Gateway
     match loaded {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                tracing::warn!("{warning}");
+                tracing::warn!("{}", warning.to_string().trim_end());
             }
             gateway.apply(&loaded);
         }

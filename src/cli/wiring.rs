@@ -4,15 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_FAILED, EXIT_USAGE, ca, check, complain, nft};
+use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, ca, check, complain, complain_of, nft};
 use crate::config::{self, Config, Env, Findings};
 use crate::nft::Settings;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
+    /// The configuration.
+    #[arg(long, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
@@ -22,8 +22,8 @@ pub struct CheckArgs {
 /// Options of `ca`.
 #[derive(Debug, clap::Args)]
 pub struct CaArgs {
-    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: ca::Command,
@@ -32,8 +32,8 @@ pub struct CaArgs {
 /// Options of `nft`.
 #[derive(Debug, clap::Args)]
 pub struct NftArgs {
-    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     config: Option<PathBuf>,
     #[command(flatten)]
     args: nft::Args,
@@ -44,7 +44,7 @@ pub struct NftArgs {
 enum Failure {
     #[error("{0}")]
     Config(Findings),
-    #[error("{0}")]
+    #[error(transparent)]
     Nft(#[from] crate::nft::Error),
 }
 
@@ -117,11 +117,14 @@ fn nft_settings(file: Option<&Path>) -> Result<Settings, Failure> {
 }
 
 fn failed(error: &io::Error) -> ExitCode {
-    complain(&error.to_string());
+    complain(error);
     ExitCode::from(EXIT_FAILED)
 }
 
 fn usage(failure: &Failure) -> ExitCode {
-    complain(&failure.to_string());
+    match failure {
+        Failure::Config(findings) => complain_of(findings),
+        Failure::Nft(error) => complain(error),
+    }
     ExitCode::from(EXIT_USAGE)
 }

@@ -47,13 +47,17 @@ pub struct StartError {
 impl StartError {
     /// A start that failed while doing `what`, with the whole chain of causes.
     pub fn new(what: &str, why: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(Some(why), |error| error.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
         Self {
             what: what.to_owned(),
-            why: causes.join(": "),
+            why: with_causes(why),
         }
     }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 /// Names the step in which a start failed.
@@ -81,15 +85,13 @@ pub struct Sockets {
 /// An address that cannot be bound.
 pub fn bind(config: &Config) -> Result<Sockets, StartError> {
     let transparent = config.listen.transparent;
-    let tcp = |address: SocketAddr| {
-        bind_tcp(address, BACKLOG).during(&format!("cannot listen on {address} (TCP)"))
-    };
+    let tcp = |address: SocketAddr, key: &str| bind_tcp(address, BACKLOG).during(key);
     let dns = |address: SocketAddr| {
-        let udp = bind_udp(address).during(&format!("cannot listen on {address} (UDP)"))?;
-        Ok((udp, tcp(address)?))
+        let key = "`[listen] dns`";
+        Ok((bind_udp(address).during(key)?, tcp(address, key)?))
     };
     Ok(Sockets {
-        transparent: tcp(transparent)?,
+        transparent: tcp(transparent, "`[listen] transparent`")?,
         dns: config.listen.dns.map(dns).transpose()?,
     })
 }
@@ -107,7 +109,7 @@ pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gatew
         queue: config.audit.queue,
         when_unwritable: when_unwritable(config.audit.when_unwritable),
     })
-    .during("the audit log")?;
+    .during("`[audit] file`")?;
     let own_addresses = OwnAddresses::watch(config.upstream.own_addresses.iter().copied())
         .await
         .during("cannot read this machine's addresses")?;
@@ -139,7 +141,8 @@ pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gatew
 pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>) -> Active {
     let (credentials, problems) = Store::load(loaded.credentials.clone(), previous);
     for problem in problems {
-        tracing::error!("{problem}");
+        let problem = with_causes(&problem);
+        tracing::error!("{problem}; rules that attach it answer 503 until a reload finds it");
     }
     let policy = loaded.policy(generation);
     if policy.mode() == Mode::Observe {

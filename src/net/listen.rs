@@ -27,7 +27,7 @@ pub fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         TcpListener::from_std(socket.into())
     };
-    listening().map_err(|error| at(address, "listen on TCP", &error))
+    listening().map_err(|error| cannot_listen(address, "TCP", &error))
 }
 
 /// A UDP socket. `[::]` receives IPv4 too.
@@ -36,7 +36,7 @@ pub fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// As the kernel says, with the address in the text.
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let receiving = || UdpSocket::from_std(bound(address, Type::DGRAM, Protocol::UDP)?.into());
-    receiving().map_err(|error| at(address, "listen on UDP", &error))
+    receiving().map_err(|error| cannot_listen(address, "UDP", &error))
 }
 
 fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -55,8 +55,16 @@ fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Sock
     Ok(socket)
 }
 
-fn at(address: SocketAddr, what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} {address}: {error}"))
+/// The error of a socket that could not be bound, with its address and a remedy.
+pub fn cannot_listen(address: SocketAddr, protocol: &str, error: &io::Error) -> io::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process has it, and `ss -lnp` shows which",
+        io::ErrorKind::PermissionDenied => "; choose a port above 1023",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    let text = format!("cannot listen on {protocol} {address}: {error}{remedy}");
+    io::Error::new(error.kind(), text)
 }
 
 /// Options of every TCP connection, accepted or dialled: no delay for small writes, and

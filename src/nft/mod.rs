@@ -39,7 +39,7 @@ pub const VERIFY_PERIOD: Duration = Duration::from_secs(60);
 /// The one table, of family `inet`.
 const TABLE: &str = "portreeve";
 
-/// How agents and gateway lie to each other: one template each.
+/// Where the agents are, as the gateway sees it: one template each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topology {
     /// A forwarding box: agents behind interfaces of their own.
