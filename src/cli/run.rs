@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, complain, complain_of};
 use crate::admin::{self, Admin};
 use crate::audit;
+use crate::ca;
 use crate::config::{self, Env, Loaded};
 use crate::dns;
 use crate::error::Reason;
@@ -158,13 +159,9 @@ fn refresh(gateway: &Gateway) {
     let (idle, shared) = gateway.upstreams.counts();
     metrics.upstream.refresh_idle(Protocol::Http1, idle);
     metrics.upstream.refresh_idle(Protocol::Http2, shared);
-    let leaves = gateway.leaves.stats();
-    metrics.leaves.refresh(LeafNumbers {
-        minted: leaves.minted,
-        entries: leaves.entries.saturating_add(leaves.refused_entries),
-        hits: leaves.hits,
-        misses: leaves.misses,
-    });
+    metrics
+        .leaves
+        .refresh(&leaf_numbers(gateway.leaves.stats()));
     metrics.audit.refresh(audit_numbers(gateway.audit.state()));
     let status = nft::read_status(Path::new(nft::STATUS_FILE));
     let checked = status.as_ref().map_or(0, |status| status.checked_at);
@@ -177,6 +174,16 @@ fn refresh(gateway: &Gateway) {
     );
     for (name, counter) in status.iter().flat_map(|status| &status.counters) {
         metrics.state.nft_packets(name, counter.packets);
+    }
+}
+
+fn leaf_numbers(stats: ca::LeafStats) -> LeafNumbers {
+    LeafNumbers {
+        minted: stats.minted,
+        hits: stats.hits,
+        misses: stats.misses,
+        allowed: stats.entries,
+        refused: stats.refused_entries,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ca::MintError;
 use crate::error::{Reason, Refusal};
 use crate::http::canonical::Settled;
 use crate::http::io::{BoxStream, Prefixed, WriteDeadline};
-use crate::metrics::{ActiveConnection, Handshake, LeafLookup, Side};
+use crate::metrics::{ActiveConnection, Handshake, Side};
 use crate::name::{AgentName, ClientAddr, Host, Origin};
 use crate::net::limits::Share;
 use crate::net::sniff::{Hello, Sniff, Sniffer};
@@ -237,17 +237,12 @@ async fn leaf(
     } else {
         leaves.leaf(name).await.map_err(MintError::from)
     };
-    let lookups = &arrival.gateway.metrics.leaves;
     minted.map_err(|error| match error {
-        MintError::Limit => {
-            lookups.lookup(LeafLookup::Limited);
-            Refusal::new(
-                Reason::MintLimit,
-                "too many connections to names that no rule allows; no page is made for this one",
-            )
-        }
+        MintError::Limit => Refusal::new(
+            Reason::MintLimit,
+            "too many connections to names that no rule allows; no page is made for this one",
+        ),
         MintError::Ca(error) => {
-            lookups.lookup(LeafLookup::Failed);
             tracing::error!(%error, host = %name, "cannot mint a leaf");
             Refusal::new(
                 Reason::Internal,

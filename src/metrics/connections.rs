@@ -41,17 +41,38 @@ label_values! {
 }
 
 label_values! {
-    /// What a look-up in the leaf cache found.
+    /// What a look-up in the leaf caches found.
     LeafLookup {
         /// A leaf.
         Hit = "hit",
-        /// Nothing: one was minted, or another task's minting was awaited.
+        /// Nothing: one was minted, another task's minting was awaited, or none was to be had.
         Miss = "miss",
-        /// Nothing, and none could be minted.
-        Failed = "failed",
-        /// A name that is refused anyway, over the agent's rate.
-        Limited = "limited",
     }
+}
+
+label_values! {
+    /// Which of the two leaf caches.
+    LeafNames {
+        /// For names that a rule allows.
+        Allowed = "allowed",
+        /// For the refusal pages of all other names.
+        Refused = "refused",
+    }
+}
+
+/// The leaf caches' own numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeafNumbers {
+    /// Leaves minted since the start.
+    pub minted: u64,
+    /// Look-ups since the start that found a leaf.
+    pub hits: u64,
+    /// Look-ups since the start that found none.
+    pub misses: u64,
+    /// Leaves kept now for names that a rule allows.
+    pub allowed: u64,
+    /// Leaves kept now for all other names.
+    pub refused: u64,
 }
 
 /// Connections from agents.
@@ -120,23 +141,10 @@ impl Tls {
     }
 }
 
-/// The leaf caches' own numbers, as of one moment; counts are since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeafNumbers {
-    /// Leaves signed.
-    pub minted: u64,
-    /// Leaves kept now, for allowed and for refused names.
-    pub entries: u64,
-    /// Asked for and there.
-    pub hits: u64,
-    /// Asked for and not there.
-    pub misses: u64,
-}
-
 /// Leaves and the CA that signs them.
 pub struct Leaves {
     mints: IntCounter,
-    entries: IntGauge,
+    entries: ByLabel<LeafNames, IntGauge>,
     lookups: ByLabel<LeafLookup>,
     expiry: IntGauge,
 }
@@ -145,22 +153,15 @@ impl Leaves {
     pub(super) fn new(builder: &Builder<'_>) -> Self {
         Self {
             mints: builder.counter(&table::LEAF_MINTS),
-            entries: builder.gauge(&table::LEAF_CACHE_ENTRIES),
+            entries: builder.by_label(&table::LEAF_CACHE_ENTRIES),
             lookups: builder.by_label(&table::LEAF_CACHE_REQUESTS),
             expiry: builder.gauge(&table::CA_EXPIRY),
         }
     }
 
-    /// Counts a look-up that yielded no leaf; hits and misses come by [`Leaves::refresh`].
-    pub fn lookup(&self, result: LeafLookup) {
-        self.lookups.add(result, 1);
-    }
-
-    /// Takes over the caches' own numbers.
-    pub fn refresh(&self, numbers: LeafNumbers) {
+    /// Takes over what the caches count themselves.
+    pub fn refresh(&self, numbers: &LeafNumbers) {
         mirror(&self.mints, numbers.minted);
-        self.entries
-            .set(numbers.entries.try_into().unwrap_or(i64::MAX));
         let lookups = [
             (LeafLookup::Hit, numbers.hits),
             (LeafLookup::Miss, numbers.misses),
@@ -168,6 +169,15 @@ impl Leaves {
         for (result, count) in lookups {
             if let Some(counter) = self.lookups.at(result) {
                 mirror(counter, count);
+            }
+        }
+        let entries = [
+            (LeafNames::Allowed, numbers.allowed),
+            (LeafNames::Refused, numbers.refused),
+        ];
+        for (names, count) in entries {
+            if let Some(gauge) = self.entries.at(names) {
+                gauge.set(count.try_into().unwrap_or(i64::MAX));
             }
         }
     }

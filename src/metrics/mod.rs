@@ -17,7 +17,8 @@ use std::sync::Arc;
 use prometheus::{Registry, TextEncoder};
 
 pub use self::connections::{
-    ActiveConnection, Connections, Handshake, IpFamily, LeafLookup, LeafNumbers, Leaves, Side, Tls,
+    ActiveConnection, Connections, Handshake, IpFamily, LeafLookup, LeafNames, LeafNumbers, Leaves,
+    Side, Tls,
 };
 pub use self::family::{Label, OTHER, SERIES};
 pub use self::requests::{

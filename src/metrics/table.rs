@@ -60,8 +60,8 @@ table! {
         "Handshakes that an agent broke off because it does not trust the CA, or pins a certificate."
     LEAF_MINTS: Counter "leaf_mints_total" []
         "Leaf certificates minted."
-    LEAF_CACHE_ENTRIES: Gauge "leaf_cache_entries" []
-        "Leaf certificates in the cache."
+    LEAF_CACHE_ENTRIES: Gauge "leaf_cache_entries" ["names"]
+        "Leaf certificates in the cache, for allowed and for refused names."
     LEAF_CACHE_REQUESTS: Counter "leaf_cache_requests_total" ["result"]
         "Look-ups in the leaf cache, by result."
     CA_EXPIRY: Gauge "ca_expiry_timestamp_seconds" []

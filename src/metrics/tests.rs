@@ -301,3 +301,24 @@ fn credentials_that_are_gone_disappear() {
             .contains("portreeve_credential_unavailable{credential=\"old\"}")
     );
 }
+
+#[test]
+fn i9_both_leaf_caches_show_their_size_and_their_use() {
+    let metrics = Metrics::new();
+    metrics.leaves.refresh(&LeafNumbers {
+        minted: 5,
+        hits: 4,
+        misses: 3,
+        allowed: 2,
+        refused: 1,
+    });
+    for line in [
+        "portreeve_leaf_mints_total 5",
+        "portreeve_leaf_cache_requests_total{result=\"hit\"} 4",
+        "portreeve_leaf_cache_requests_total{result=\"miss\"} 3",
+        "portreeve_leaf_cache_entries{names=\"allowed\"} 2",
+        "portreeve_leaf_cache_entries{names=\"refused\"} 1",
+    ] {
+        has(&metrics, line);
+    }
+}
