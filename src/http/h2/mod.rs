@@ -171,6 +171,10 @@ async fn send_data(
     end: bool,
     stall: Duration,
 ) -> Result<(), SendError> {
+    // The usual end of a body of unknown length: an empty frame that says so.
+    if end && data.is_empty() {
+        return stream.send_data(data, true).map_err(peer);
+    }
     while !data.is_empty() {
         let granted = capacity(stream, data.len(), stall).await?;
         let piece = data.split_to(granted.min(data.len()));
@@ -219,3 +223,6 @@ pub async fn reset(respond: &mut h2::server::SendResponse<Bytes>) -> Option<Code
         .await
         .ok()
 }
+
+#[cfg(test)]
+mod tests;
