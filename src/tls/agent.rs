@@ -19,6 +19,8 @@ use super::TlsError;
 pub const H2: &[u8] = b"h2";
 /// HTTP/1.1 (RFC 7301 §6).
 pub const HTTP_1_1: &[u8] = b"http/1.1";
+/// HTTP/1.0, offered alone by clients that are told to speak nothing newer.
+pub const HTTP_1_0: &[u8] = b"http/1.0";
 
 /// Base settings from which each connection's configuration is cloned.
 #[derive(Clone, Debug)]
@@ -40,18 +42,18 @@ impl AgentTls {
         named.ticketer = Ticketer::new()?;
         named.send_tls13_tickets = 1;
         Ok(Self {
-            h2: with_protocols(&named, &[H2, HTTP_1_1]),
-            h1: with_protocols(&named, &[HTTP_1_1]),
-            nameless_h2: with_protocols(&base, &[H2, HTTP_1_1]),
-            nameless_h1: with_protocols(&base, &[HTTP_1_1]),
+            h2: with_protocols(&named, &[H2, HTTP_1_1, HTTP_1_0]),
+            h1: with_protocols(&named, &[HTTP_1_1, HTTP_1_0]),
+            nameless_h2: with_protocols(&base, &[H2, HTTP_1_1, HTTP_1_0]),
+            nameless_h1: with_protocols(&base, &[HTTP_1_1, HTTP_1_0]),
         })
     }
 
     /// The configuration of a connection with SNI that is to get `leaf`.
     ///
-    /// ALPN: HTTP/2 where `h2` and the agent offers it, else HTTP/1.1. An agent that offers
-    /// neither gets the alert `no_application_protocol`; one that sends no ALPN is taken to
-    /// speak HTTP/1.1, and then the handshake ends without a protocol.
+    /// ALPN: HTTP/2 where `h2` and the agent offers it, else HTTP/1.1, else HTTP/1.0. An agent
+    /// that offers none of them gets the alert `no_application_protocol`; one that sends no
+    /// ALPN is taken to speak HTTP/1.1, and then the handshake ends without a protocol.
     #[must_use]
     pub fn config(&self, leaf: Arc<CertifiedKey>, h2: bool) -> Arc<ServerConfig> {
         with_leaf(if h2 { &self.h2 } else { &self.h1 }, leaf)
