@@ -152,6 +152,9 @@ where
         match frame.into_data() {
             Ok(data) => {
                 let end = body.is_end_stream();
+                if end && data.is_empty() {
+                    return stream.send_data(data, true).map_err(peer);
+                }
                 send_data(stream, data, end, stall).await?;
                 if end {
                     return Ok(());
