@@ -33,10 +33,17 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
             answered = answer(connection, &active, raw, body, responder, &outcome) => answered,
             () = responder.agent_gone() => return None,
         };
-        Some(match answered {
-            Ok(response) => send(response, responder, &outcome).await,
-            Err(refusal) => refuse(&refusal, dialect, responder, &outcome).await,
-        })
+        let sending = async {
+            match answered {
+                Ok(response) => send(response, responder, &outcome).await,
+                Err(refusal) => refuse(&refusal, dialect, responder, &outcome).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            sent = sending => Some(sent),
+            () = responder.agent_gone_meanwhile() => None,
+        }
     };
     if let Some(sent) = with_interim_records(served, &outcome).await {
         outcome.finish(&sent);
