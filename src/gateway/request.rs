@@ -162,6 +162,8 @@ async fn hold(
     outcome: &Outcome<'_>,
 ) -> Result<Body, Refusal> {
     let settings = &connection.gateway.settings;
+    body.check_length(settings.body_bytes)
+        .map_err(|error| error.of_request())?;
     if let Some(length) = body.to_be_held(settings.hold_bytes) {
         outcome.hold(length)?;
     }

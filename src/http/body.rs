@@ -103,6 +103,18 @@ impl Body {
         self.size_hint().exact()
     }
 
+    /// Refuses a body that declares to be longer than `limit`; what it does not declare is
+    /// counted as it passes.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`].
+    pub fn check_length(&self, limit: Option<u64>) -> Result<(), BodyError> {
+        match (limit, self.declared_length()) {
+            (Some(limit), Some(length)) if length > limit => Err(BodyError::TooLarge(limit)),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
     /// A second body of the same bytes, if this one is at hand.
     #[must_use]
     pub fn replay(&self) -> Option<Self> {

@@ -171,11 +171,6 @@ impl Upstreams {
     /// A refusal that names what failed on the way.
     pub async fn send(&self, exchange: Exchange<'_, '_>, body: Body) -> Result<Arrived, Refusal> {
         let outgoing = exchange.outgoing;
-        if let (Some(limit), Some(length)) = (outgoing.body_limit, body.declared_length())
-            && length > limit
-        {
-            return Err(super::body::BodyError::TooLarge(limit).of_request());
-        }
         let again = body.replay();
         let harmless = match self.attempt(exchange, body, true).await {
             Ok(arrived) => return Ok(arrived),
