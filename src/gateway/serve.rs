@@ -27,8 +27,10 @@ use crate::http::responder::{End, Http1Responder, Http2Responder, Responder};
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Flow-control windows toward agents: enough for bulk, bounded in memory.
-const STREAM_WINDOW: u32 = 256 << 10;
+/// Flow-control windows toward agents, which are near: enough for bulk, bounded in memory.
+/// A stream has a sixteenth of the connection's, so that some uploads whose servers read
+/// nothing do not stall all that the agent sends.
+const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;

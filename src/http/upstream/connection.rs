@@ -94,6 +94,7 @@ impl Http1 {
 /// An HTTP/2 connection, shared by the requests of one key.
 pub struct Http2 {
     send: SendRequest<Bytes>,
+    most_streams: usize,
     /// Address and age.
     pub facts: Facts,
     streams: AtomicUsize,
@@ -101,11 +102,18 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Shares `send`; `closed` is set by whoever drives the connection.
+    /// Shares `send` among at most this many streams; `closed` is set by whoever drives the
+    /// connection.
     #[must_use]
-    pub fn new(send: SendRequest<Bytes>, facts: Facts, closed: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        send: SendRequest<Bytes>,
+        most_streams: usize,
+        facts: Facts,
+        closed: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             send,
+            most_streams,
             facts,
             streams: AtomicUsize::new(0),
             closed,
@@ -130,10 +138,11 @@ impl Http2 {
         self.streams.load(Relaxed) > 0
     }
 
-    /// Whether the server admits another stream just now.
+    /// Whether the server and our own bound admit another stream just now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.streams.load(Relaxed) < self.send.current_max_send_streams()
+        let most = self.send.current_max_send_streams().min(self.most_streams);
+        self.streams.load(Relaxed) < most
     }
 
     /// Counts a stream until the guard is dropped.

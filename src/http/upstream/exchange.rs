@@ -1,7 +1,6 @@
 //! One request and the head of its response, over HTTP/1 or HTTP/2.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::connection::{Http1, Http2};
+use super::connection::{Http1, StreamGuard};
 use super::outgoing::Outgoing;
 use super::response::{Http1Rest, ResponseBody};
 use super::upload::{End, Sent, ServerWriter, Upload, write_end};
@@ -229,19 +228,18 @@ fn http1_response(head: h1::ResponseHead, rest: Http1Rest) -> Response<Body> {
     response
 }
 
-/// Sends a request on a stream of `connection` and waits for its response's head.
+/// Sends a request on a stream of an HTTP/2 connection and waits for its response's head.
 ///
 /// # Errors
 /// [`Failure`], with whether the request may be sent again elsewhere.
 pub async fn http2(
-    connection: Arc<Http2>,
+    guard: StreamGuard,
     outgoing: &Outgoing,
     body: Body,
     responder: &Responder<'_>,
     settings: &Settings,
 ) -> Result<Response<Body>, Failure> {
-    let guard = connection.stream();
-    let mut send = tokio::time::timeout(settings.first_byte, connection.ready())
+    let mut send = tokio::time::timeout(settings.first_byte, guard.connection().ready())
         .await
         .map_err(|_| Failure::Unprocessed)?
         .map_err(|_| Failure::Unprocessed)?;

@@ -218,9 +218,9 @@ impl Upstreams {
                 let sent = exchange::http1(*connection, lease, outgoing, body, responder, settings);
                 (peer, Protocol::Http11, sent.await?)
             }
-            Pooled::Http2(connection) => {
-                let peer = connection.facts.peer.addr();
-                let sent = exchange::http2(connection, outgoing, body, responder, settings);
+            Pooled::Http2(stream) => {
+                let peer = stream.connection().facts.peer.addr();
+                let sent = exchange::http2(stream, outgoing, body, responder, settings);
                 (peer, Protocol::Http2, sent.await?)
             }
         };
@@ -270,14 +270,16 @@ impl Upstreams {
             let pooled = self.pool.checkout(key)?;
             let (peer, protocol) = match &pooled {
                 Pooled::Http1(connection) => (&connection.facts.peer, metrics::Protocol::Http1),
-                Pooled::Http2(connection) => (&connection.facts.peer, metrics::Protocol::Http2),
+                Pooled::Http2(stream) => {
+                    (&stream.connection().facts.peer, metrics::Protocol::Http2)
+                }
             };
             if self.dialler.recheck(peer) {
                 self.metrics.upstream.reuse(protocol);
                 return Ok(pooled);
             }
-            if let Pooled::Http2(connection) = &pooled {
-                connection.close();
+            if let Pooled::Http2(stream) = &pooled {
+                stream.connection().close();
             }
         }
     }
@@ -374,9 +376,10 @@ impl Upstreams {
             }
             done.store(true, Relaxed);
         });
-        let connection = Arc::new(Http2::new(send, facts, closed));
-        self.pool.share(key, connection.clone());
-        Ok(Pooled::Http2(connection))
+        let connection = Arc::new(Http2::new(send, STREAMS as usize, facts, closed));
+        let stream = connection.stream();
+        self.pool.share(key, connection);
+        Ok(Pooled::Http2(stream))
     }
 
     /// A share of the limits, making room among idle connections if need be.
@@ -408,9 +411,14 @@ impl Upstreams {
 /// A connection in clear, with its write deadline.
 type Raw = WriteDeadline<TcpStream>;
 
-/// Flow-control windows: enough for bulk at 50 ms and 300 Mbit/s, and bounded in memory.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Flow-control windows: enough for bulk at 50 ms and 80 Mbit/s a stream, and bounded in memory.
+///
+/// The connection's window is that of all its streams together: agents that read nothing
+/// fill the windows of their own streams and leave the others theirs. More streams than
+/// this go on further connections.
+const STREAM_WINDOW: u32 = 512 << 10;
+const STREAMS: u32 = 16;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::connection::{Http1, Http2};
+use super::connection::{Http1, Http2, StreamGuard};
 use super::key::Key;
 use crate::name::AgentName;
 
@@ -104,8 +104,9 @@ const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 pub enum Pooled {
     /// An HTTP/1 connection, for one request.
     Http1(Box<Http1>),
-    /// A shared HTTP/2 connection with room for a stream.
-    Http2(Arc<Http2>),
+    /// A stream of a shared HTTP/2 connection, counted from here on: whoever comes next
+    /// finds the room that is really left.
+    Http2(StreamGuard),
 }
 
 /// None is there. To be held while dialling, where one new connection may serve all who
@@ -136,7 +137,7 @@ impl Pool {
                 .shared
                 .retain(|connection| !connection.is_closed() && !self.is_old(connection.born()));
             if let Some(connection) = shelf.shared.iter().find(|connection| connection.has_room()) {
-                return Ok(Pooled::Http2(connection.clone()));
+                return Ok(Pooled::Http2(connection.stream()));
             }
             let Some(mut connection) = shelf.idle.pop() else {
                 let lock = (shelf.known != Known::Http1).then(|| shelf.dialling.clone());
