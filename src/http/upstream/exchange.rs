@@ -262,7 +262,11 @@ pub async fn http2(
     let head = loop {
         let arrived = poll_fn(|cx| poll_head(&mut response, cx));
         match await_head(arrived, &mut upload, settings.first_byte).await? {
-            Head::Final(head) => break head.map_err(|error| h2_failure(&error))?,
+            Head::Final(Ok(head)) => break head,
+            Head::Final(Err(error)) => {
+                agents_fault(&error, &mut upload).await?;
+                return Err(h2_failure(&error));
+            }
             Head::Interim(head) => {
                 let (parts, ()) = head.into_parts();
                 interim(parts.status, parts.headers, &mut interims, responder).await?;
@@ -331,6 +335,16 @@ fn read_failure(error: &ReadError, reused: bool) -> Failure {
             closed_before_head(false)
         }
     }
+}
+
+/// A stream that the gateway itself has reset fails here first, because its upload failed;
+/// where that was the agent's body, this is what it must be told.
+async fn agents_fault(error: &h2::Error, upload: &mut Upload) -> Result<(), Failure> {
+    if error.is_reset() && !error.is_remote() && !error.is_library() {
+        let ended = poll_fn(|cx| upload.poll_end(cx)).await;
+        ended.map_err(|error| Failure::Refused(error.of_request()))?;
+    }
+    Ok(())
 }
 
 /// What an error of the stream or connection means before the response's head.
