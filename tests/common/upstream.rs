@@ -204,6 +204,8 @@ async fn connection(
     connections: Events<Connection>,
     handler: Handler,
 ) {
+    // What a server sends goes at once, also while the last of it was not acknowledged.
+    let _ = stream.set_nodelay(true);
     let record = Connection {
         peer,
         local: stream
