@@ -352,6 +352,9 @@ impl Upstreams {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // Until the server has said how many it takes: a stream too many would wait
+            // behind one that may never end.
+            .initial_max_send_streams(1)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(
                 self.settings
