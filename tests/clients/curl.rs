@@ -76,7 +76,7 @@ fn curl_over_http_1_0() {
 fn curl_sends_in_chunks_and_expects_100() {
     inside(|| {
         with_site(&["curl"], |site| {
-            for version in ["--http1.1", "--http2"] {
+            for version in ["--http2", "--http1.1"] {
                 for expect in ["Expect:", "Expect: 100-continue"] {
                     let mut command = curl(site, &[version, "-T", "-", "-X", "POST", "-H", expect]);
                     command.arg("https://api.good.test/upload");
