@@ -164,6 +164,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> H1<S> {
         Ok(())
     }
 
+    /// Bytes read and not yet returned.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     fn unexpected_end(&self) -> io::Error {
         let rest = String::from_utf8_lossy(&self.buffer);
         io::Error::new(
