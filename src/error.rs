@@ -99,6 +99,8 @@ pub enum Reason {
     UpstreamClosed,
     /// The server sent nothing in time.
     UpstreamTimeout,
+    /// The request needs HTTP/2 to the server, which speaks HTTP/1 only.
+    NoHttp2,
 
     // Of the record only: the exchange did not run to its end.
     /// The agent went away or reset the stream.
@@ -151,6 +153,7 @@ impl Reason {
         Self::UpstreamMalformed,
         Self::UpstreamClosed,
         Self::UpstreamTimeout,
+        Self::NoHttp2,
         Self::AgentClosed,
         Self::Internal,
     ];
@@ -229,6 +232,7 @@ impl Reason {
             | Self::UpstreamMalformed
             | Self::UpstreamClosed
             | Self::UpstreamTimeout
+            | Self::NoHttp2
             | Self::AgentClosed => ACCESS_DENIED,
         }
     }
@@ -459,6 +463,12 @@ impl Reason {
                 S::GATEWAY_TIMEOUT,
                 "Server timeout",
                 "http_response_timeout",
+            ),
+            Self::NoHttp2 => (
+                "no_http2",
+                S::BAD_GATEWAY,
+                "Server without HTTP/2",
+                "http_protocol_error",
             ),
             Self::AgentClosed => (
                 "agent_closed",

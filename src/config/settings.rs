@@ -182,7 +182,8 @@ pub struct Limits {
     pub leaves: usize,
     /// Leaves for refused names in their own cache. Default 1000.
     pub refused_leaves: usize,
-    /// Leaves for refused names minted for one agent in a second. Default 10.
+    /// Leaves for refused names minted for one agent in a second; ten times as many may come
+    /// at once. Default 10.
     pub refused_leaves_per_second: u32,
     /// Connections and refusals in a second that sources outside all agents are answered, all
     /// of them together. Default 50.

@@ -33,6 +33,8 @@ use crate::tls::{self, AgentTls, UpstreamTls};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// Seconds of `refused_leaves_per_second` that may come at once: a page load asks for many names.
+const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 /// Sessions with servers that are remembered for resumption.
 const UPSTREAM_SESSIONS: usize = 4096;
 
@@ -186,11 +188,13 @@ fn leaves(config: &Config, metrics: &Metrics) -> Result<Leaves, StartError> {
         fingerprint = ca.fingerprint(),
         "CA ready"
     );
+    let per_second = NonZeroU32::new(config.limits.refused_leaves_per_second);
+    let per_second = per_second.unwrap_or(NonZeroU32::MIN);
     let settings = LeafSettings {
         capacity: config.limits.leaves as u64,
         refused_capacity: config.limits.refused_leaves as u64,
-        refused_per_second: NonZeroU32::new(config.limits.refused_leaves_per_second)
-            .unwrap_or(NonZeroU32::MIN),
+        refused_per_second: per_second,
+        refused_burst: per_second.saturating_mul(BURST),
         ..LeafSettings::default()
     };
     Leaves::new(Arc::new(ca), settings).during("cannot prepare leaves")

@@ -207,6 +207,7 @@ impl Upstreams {
         let connected = Instant::now();
         let settings = &self.settings;
         let (peer, protocol, response) = match connection {
+            Pooled::Http1(_) if outgoing.is_grpc() => return Err(Failure::Refused(no_http2())),
             Pooled::Http1(connection) => {
                 let peer = connection.facts.peer.addr();
                 let lease = Lease {
@@ -424,6 +425,14 @@ const STREAMS: u32 = 16;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
+
+/// gRPC says how a call ended in trailers of HTTP/2, which HTTP/1 clients rarely see.
+fn no_http2() -> Refusal {
+    Refusal::new(
+        Reason::NoHttp2,
+        "gRPC needs HTTP/2, and the server speaks HTTP/1 only",
+    )
+}
 
 fn closed() -> Refusal {
     Refusal::new(

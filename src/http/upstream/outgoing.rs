@@ -9,6 +9,7 @@ use http::{Method, Request, Uri, Version};
 use crate::credential::Attachment;
 use crate::error::{Reason, Refusal};
 use crate::http::passing::{Passed, trailer_field};
+use crate::http::refusal::Dialect;
 use crate::name::Authority;
 use crate::policy::Allowed;
 use crate::policy::Scheme;
@@ -81,6 +82,12 @@ impl Outgoing {
             passed: extras.passed,
             body_limit: extras.body_limit,
         }
+    }
+
+    /// Whether it is a gRPC call.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        Dialect::of(&self.headers) == Dialect::Grpc
     }
 
     /// The `Host` field.
