@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use super::Active;
 use super::connection::Connection;
 use super::outcome::{self, INTERIM, Outcome};
+use super::serve::{LINGER_BYTES, LINGER_TIME};
 use crate::credential::Attachment;
 use crate::error::Refusal;
 use crate::http::body::{Body, BodyError};
@@ -27,23 +28,24 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
         return outcome.not_answered(responder);
     }
     let dialect = Dialect::of(&raw.headers);
+    // What nobody read of the body; reading on keeps an answer from being lost to a reset.
+    let mut unread = Some(body);
     let served = async {
         let answered = tokio::select! {
             biased;
-            answered = answer(connection, &active, raw, body, responder, &outcome) => answered,
+            answered = answer(connection, &active, raw, &mut unread, responder, &outcome) => answered,
             () = responder.agent_gone() => return None,
         };
-        let sending = async {
-            match answered {
-                Ok(response) => send(response, responder, &outcome).await,
-                Err(refusal) => refuse(&refusal, dialect, responder, &outcome).await,
+        Some(match answered {
+            Ok(response) => send(response, responder, &outcome).await,
+            Err(refusal) => {
+                let sent = refuse(&refusal, dialect, responder, &outcome).await;
+                if let Some(Body::H2(body)) = unread.take() {
+                    let _ = timeout(LINGER_TIME, body.discard(LINGER_BYTES)).await;
+                }
+                sent
             }
-        };
-        tokio::select! {
-            biased;
-            sent = sending => Some(sent),
-            () = responder.agent_gone_meanwhile() => None,
-        }
+        })
     };
     if let Some(sent) = with_interim_records(served, &outcome).await {
         outcome.finish(&sent);
@@ -67,7 +69,7 @@ async fn answer(
     connection: &Connection,
     active: &Active,
     raw: RawHead,
-    body: Body,
+    body: &mut Option<Body>,
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
 ) -> Result<Response<Body>, Refusal> {
@@ -83,6 +85,7 @@ async fn answer(
     let allowed = decide(active, request, outcome)?; // 6
     let attachment = attachment(active, &allowed, outcome)?;
     let allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
+    let body = body.take().unwrap_or_else(Body::empty);
     let body = hold(connection, body, expects_continue, responder, outcome).await?; // 8
     let key = key(connection, &allowed, attachment.as_ref(), outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);

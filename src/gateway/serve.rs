@@ -24,8 +24,8 @@ use crate::http::raw::RawHead;
 use crate::http::responder::{End, Http1Responder, Http2Responder, Responder};
 
 /// Bytes and time given to an agent to read its last answer before the connection is gone.
-const LINGER_BYTES: usize = 256 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(super) const LINGER_BYTES: usize = 256 * 1024;
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Flow-control windows toward agents, which are near: enough for bulk, bounded in memory.
 /// A stream has a sixteenth of the connection's, so that some uploads whose servers read

@@ -129,15 +129,6 @@ impl Responder<'_> {
         }
     }
 
-    /// Resolves when the agent has gone away while its answer is sent. Between two events
-    /// nothing is written that would tell; on HTTP/2 sending looks out for a reset itself.
-    pub async fn agent_gone_meanwhile(&self) {
-        match self {
-            Self::Http1(responder) => responder.reader.agent_gone().await,
-            Self::Http2(_) => std::future::pending().await,
-        }
-    }
-
     /// Answers `Expect: 100-continue`.
     pub async fn go_on(&self) {
         self.interim(StatusCode::CONTINUE, &HeaderMap::new()).await;

@@ -70,6 +70,19 @@ impl Incoming {
         }
     }
 
+    /// Reads and drops the rest, `most` bytes at the most. A stream that is dropped before its
+    /// end is reset, and some clients then drop the answer they already have.
+    pub async fn discard(mut self, most: usize) {
+        let mut left = most;
+        while let Some(Ok(frame)) = poll_fn(|cx| self.poll_frame(cx)).await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+
     fn take(&mut self, data: Bytes) -> Frame<Bytes> {
         // Fails only when the stream is gone, which the next poll reports.
         let _ = self.stream.flow_control().release_capacity(data.len());
@@ -152,9 +165,6 @@ where
         match frame.into_data() {
             Ok(data) => {
                 let end = body.is_end_stream();
-                if end && data.is_empty() {
-                    return stream.send_data(data, true).map_err(peer);
-                }
                 send_data(stream, data, end, stall).await?;
                 if end {
                     return Ok(());
