@@ -49,6 +49,10 @@ impl Answers for DnsAnswers {
             return unresolved(&active.policy, self.denied, agent, name);
         }
         match gateway.dialler.addresses(name).await {
+            // The gateway's loopback is not the agent's, and no redirect takes loopback.
+            Ok(addresses) if addresses.iter().any(|ip| ip.to_canonical().is_loopback()) => {
+                Answer::Placeholder
+            }
             Ok(addresses) => Answer::Addresses(addresses, TTL),
             // The request itself will say in a page what is wrong.
             Err(_) => Answer::Placeholder,
