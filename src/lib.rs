@@ -14,6 +14,7 @@ pub mod dns;
 pub mod error;
 pub mod gateway;
 pub mod http;
+pub mod jail;
 pub mod metrics;
 pub mod name;
 pub mod net;

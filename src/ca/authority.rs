@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, pkcs8};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyUsagePurpose,
     PublicKeyData, SerialNumber,
@@ -81,6 +81,18 @@ impl CertificateAuthority {
         let certificate = CaCertificate::read(&pair.certificate)?;
         let ca = Self::assemble(certificate, &pair.certificate, Vec::new(), &key, &pair.key)?;
         Ok((ca, created))
+    }
+
+    /// A CA that lives only in this process: nothing of it is ever written anywhere.
+    ///
+    /// # Errors
+    /// [`CaError`] when the crypto library fails.
+    pub fn in_memory() -> Result<Self, CaError> {
+        let (certificate, document) = generate()?;
+        let nowhere = Path::new("(in memory)");
+        let key = PrivateKeyDer::Pkcs8(document.as_ref().into());
+        let own = CaCertificate::parse(certificate).map_err(|problem| wrong(nowhere, problem))?;
+        Self::assemble(own, nowhere, Vec::new(), &key, nowhere)
     }
 
     /// The operator's own CA: a root, or better an intermediate under an offline root.
@@ -297,6 +309,13 @@ fn read_key(
 
 /// Makes the gateway's own CA; `false` when another process put one there meanwhile.
 fn create(pair: &Pair) -> Result<bool, CaError> {
+    let (certificate, document) = generate()?;
+    let certificate = pem::encode("CERTIFICATE", &certificate);
+    pair.create(&certificate, &pem::encode("PRIVATE KEY", document.as_ref()))
+}
+
+/// A new certificate that signs itself, and its key.
+fn generate() -> Result<(CertificateDer<'static>, pkcs8::Document), CaError> {
     let (key, document) = CaKey::generate()?;
     let identifier = digest::digest(&digest::SHA256, key.der_bytes());
     let short = identifier
@@ -318,8 +337,7 @@ fn create(pair: &Pair) -> Result<bool, CaError> {
     let certificate = params
         .self_signed(&key)
         .map_err(|_| MintFault::Crypto("sign the CA certificate"))?;
-    let certificate = pem::encode("CERTIFICATE", certificate.der());
-    pair.create(&certificate, &pem::encode("PRIVATE KEY", document.as_ref()))
+    Ok((certificate.der().clone(), document))
 }
 
 /// 128 random bits, positive (RFC 5280 §4.1.2.2).

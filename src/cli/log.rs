@@ -7,8 +7,12 @@ use tracing_subscriber::EnvFilter;
 /// Logs at `info`, or as `PORTREEVE_LOG` says (`debug`, `portreeve::net=trace` …). Under
 /// systemd the journal adds the time.
 pub fn init() {
-    let filter =
-        EnvFilter::try_from_env("PORTREEVE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    init_at("info");
+}
+
+/// As [`init`], but at another level where nothing is said.
+pub fn init_at(level: &str) {
+    let filter = EnvFilter::try_from_env("PORTREEVE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -2,6 +2,8 @@
 
 mod ca;
 pub mod check;
+mod demo;
+mod exec;
 mod harden;
 mod log;
 pub mod nft;
@@ -51,6 +53,10 @@ struct Cli {
 enum Command {
     /// Run the gateway
     Run(run::Args),
+    /// Run one command that reaches only what rules allow
+    Exec(exec::Args),
+    /// Show what the gateway does, without the internet
+    Demo(demo::Args),
     /// Check the configuration and the rules
     Check(wiring::CheckArgs),
     /// Make, show and export the CA that agents trust
@@ -64,6 +70,8 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => wiring::check(&args),
         Command::Ca(args) => wiring::ca(&args),
         Command::Nft(args) => wiring::nft(&args),

@@ -22,7 +22,7 @@ use crate::net::listen::cannot_listen;
 use crate::nft;
 
 /// Time for the last records to reach the disk.
-const AUDIT_CLOSE: Duration = Duration::from_secs(10);
+pub(super) const AUDIT_CLOSE: Duration = Duration::from_secs(10);
 
 /// Runs the gateway until a signal ends it.
 #[derive(Debug, clap::Args)]
@@ -93,7 +93,12 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
 }
 
 /// Spawns everything that serves.
-fn start(gateway: &Arc<Gateway>, sockets: Sockets, config: &config::Config, drain: Drain) {
+pub(super) fn start(
+    gateway: &Arc<Gateway>,
+    sockets: Sockets,
+    config: &config::Config,
+    drain: Drain,
+) {
     tokio::spawn(serve(gateway.clone(), sockets.transparent, drain));
     if let Some((udp, tcp)) = sockets.dns {
         let answers = Arc::new(DnsAnswers::new(gateway.clone(), config.dns.denied));
@@ -293,7 +298,7 @@ fn tell(state: &[sd_notify::NotifyState]) {
 }
 
 /// Waits for running requests, at most `limit`.
-async fn drained(gateway: &Gateway, limit: Duration) {
+pub(super) async fn drained(gateway: &Gateway, limit: Duration) {
     tell(&[sd_notify::NotifyState::Stopping]);
     gateway.upstreams.close_idle();
     gateway.tasks.close();

@@ -1,6 +1,6 @@
 //! From files to everything the gateway runs on, or to everything that is wrong with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -58,16 +58,41 @@ impl Loaded {
 /// # Errors
 /// All errors and warnings, in the order of files and lines, if there is at least one error.
 pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, Findings> {
-    let mut load = Load::default();
-    let loaded = load.everything(env.config_file(file).as_deref(), env);
-    load.findings.sort(&load.files);
-    match loaded {
-        Some(loaded) if !load.findings.has_errors() => Ok(Loaded {
-            warnings: load.findings,
-            ..loaded
-        }),
-        _ => Err(load.findings),
-    }
+    Load::default().finish(env.config_file(file).as_deref(), env)
+}
+
+/// What the command line of `exec` says beside the files.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// A rules folder, or one file of rules, in place of the configured folder.
+    pub rules: Option<PathBuf>,
+    /// Hosts as in the `hosts` of a rule, each with `:PORT` or without: everything is allowed
+    /// there, after all rules of files.
+    pub allow: Vec<String>,
+}
+
+/// As [`load`], for a gateway around one command: `file`, else `$PORTREEVE_CONFIG`, else no
+/// file at all; and what the command line adds. The command is the agent `default`, whatever
+/// agents are configured, and every port that a rule names is redirected.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_command(
+    file: Option<&Path>,
+    env: &Env,
+    command_line: CommandLine,
+) -> Result<Loaded, Findings> {
+    let load = Load {
+        command_line: Some(command_line),
+        ..Load::default()
+    };
+    let mut loaded = load.finish(env.chosen_file(file).as_deref(), env)?;
+    loaded.sources = agents::Agents::none();
+    let named = loaded.rules.iter().flat_map(|rule| rule.ports.clone());
+    let ports = loaded.config.redirect.ports.iter().copied().chain(named);
+    let ports: BTreeSet<u16> = ports.collect();
+    loaded.config.redirect.ports = ports.into_iter().collect();
+    Ok(loaded)
 }
 
 /// A file of the rules folder and what was read from it, if anything.
@@ -80,9 +105,23 @@ struct Load {
     files: Vec<Arc<str>>,
     /// Whether some rules file could not be read, so that a name may be missing for that.
     unread: bool,
+    /// There for a gateway around one command.
+    command_line: Option<CommandLine>,
 }
 
 impl Load {
+    fn finish(mut self, path: Option<&Path>, env: &Env) -> Result<Loaded, Findings> {
+        let loaded = self.everything(path, env);
+        self.findings.sort(&self.files);
+        match loaded {
+            Some(loaded) if !self.findings.has_errors() => Ok(Loaded {
+                warnings: self.findings,
+                ..loaded
+            }),
+            _ => Err(self.findings),
+        }
+    }
+
     fn everything(&mut self, path: Option<&Path>, env: &Env) -> Option<Loaded> {
         let (file, written) = match path {
             Some(path) => {
@@ -113,11 +152,13 @@ impl Load {
             );
         }
         let folder = self.rules_folder(path, &file, &written);
-        let files = folder
+        let mut files = folder
             .as_deref()
             .map(|folder| self.rules_files(folder))
             .unwrap_or_default();
-        let (rules, credentials) = self.policy(&files, &agents, &redirect.ports);
+        files.extend(self.allowed_hosts());
+        let ports = self.command_line.is_none().then_some(&*redirect.ports);
+        let (rules, credentials) = self.policy(&files, &agents, ports);
         if rules.is_empty() && !self.findings.has_errors() {
             self.nothing_allowed(path, folder.as_deref());
         }
@@ -144,6 +185,7 @@ impl Load {
 
     fn nothing_allowed(&mut self, path: Option<&Path>, folder: Option<&Path>) {
         let help = match (path, folder) {
+            _ if self.command_line.is_some() => "add --allow HOST or --rules FILE".to_owned(),
             (None, _) => "name a file with --config or $PORTREEVE_CONFIG, \
                 or write /etc/portreeve/portreeve.toml"
                 .to_owned(),
@@ -201,6 +243,13 @@ impl Load {
         file: &File,
         written: &Read<written::Box>,
     ) -> Option<PathBuf> {
+        if let Some(named) = self
+            .command_line
+            .as_ref()
+            .and_then(|line| line.rules.clone())
+        {
+            return Some(named);
+        }
         let beside = path?.parent().unwrap_or(Path::new(""));
         if written.is_damaged("rules", 0) {
             return None;
@@ -235,8 +284,40 @@ impl Load {
         None
     }
 
-    /// Every `*.toml` of the folder but hidden ones, in byte order of name.
+    /// The file of rules that the hosts of the command line make.
+    fn allowed_hosts(&mut self) -> Option<RulesFile> {
+        let allow = &self.command_line.as_ref()?.allow;
+        if allow.is_empty() {
+            return None;
+        }
+        let text = allow.iter().enumerate().map(|(index, host)| {
+            let (host, port) = match host.rsplit_once(':') {
+                Some((name, port)) if !name.ends_with(':') && !port.ends_with(']') => {
+                    (name, format!("ports = [{port}]\n"))
+                }
+                _ => (host.as_str(), String::new()),
+            };
+            let host = toml::Value::from(host);
+            let number = index + 1;
+            format!(
+                "[[rule]]\nname = \"allow-{number}\"\nagents = [\"any\"]\nhosts = [{host}]\n{port}"
+            )
+        });
+        let file = File::of_command_line("--allow", text.collect());
+        self.files.push(file.name.clone());
+        let written = read(&file, &mut self.findings);
+        Some((file, written))
+    }
+
+    /// Every `*.toml` of the folder but hidden ones, in byte order of name; or the one file.
     fn rules_files(&mut self, folder: &Path) -> Vec<RulesFile> {
+        if self.command_line.is_some() && folder.is_file() {
+            let Some(file) = self.file(folder) else {
+                return Vec::new();
+            };
+            let written = read(&file, &mut self.findings);
+            return vec![(file, written)];
+        }
         let listed = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let entries = match listed {
             Ok(entries) => entries,
@@ -273,7 +354,7 @@ impl Load {
         &mut self,
         files: &[RulesFile],
         agents: &Agents,
-        ports: &[u16],
+        ports: Option<&[u16]>,
     ) -> (Vec<Rule>, Credentials) {
         let mut credentials = Credentials {
             incomplete: self.unread,

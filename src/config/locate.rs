@@ -59,14 +59,18 @@ impl Env {
     /// anything by that name, else none.
     #[must_use]
     pub fn config_file(&self, file: Option<&Path>) -> Option<PathBuf> {
+        self.chosen_file(file).or_else(|| {
+            // Whatever stands there is meant; reading it tells what is wrong with it.
+            let there = self.system_config.symlink_metadata();
+            let absent = there.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+            (!absent).then(|| self.system_config.clone())
+        })
+    }
+
+    /// As [`Self::config_file`], without the box's own in `/etc`.
+    pub(super) fn chosen_file(&self, file: Option<&Path>) -> Option<PathBuf> {
         file.map(Path::to_owned)
             .or_else(|| self.variable("PORTREEVE_CONFIG"))
-            .or_else(|| {
-                // Whatever stands there is meant; reading it tells what is wrong with it.
-                let there = self.system_config.symlink_metadata();
-                let absent = there.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
-                (!absent).then(|| self.system_config.clone())
-            })
     }
 
     /// The folder for state when `state_dir` is not written; `None` when there is no place.

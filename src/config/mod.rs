@@ -32,7 +32,7 @@ mod upstream;
 mod written;
 
 pub use finding::{Finding, Findings, Severity};
-pub use load::{Loaded, load};
+pub use load::{CommandLine, Loaded, load, load_for_command};
 pub use locate::Env;
 pub use reload::reload;
 pub use settings::{

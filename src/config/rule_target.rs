@@ -95,21 +95,22 @@ impl Check<'_> {
         &mut self,
         table: &Spanned<written::Rule>,
         schemes: Schemes,
-        redirected: &[u16],
+        redirected: Option<&[u16]>,
     ) -> Vec<u16> {
+        let missed = |port: &&u16| redirected.is_some_and(|ports| !ports.contains(*port));
         let rule = table.get_ref();
         let Some(list) = &rule.ports else {
             let defaults = [(schemes.https, 443), (schemes.http, 80)];
             let ports = defaults.iter().filter(|(on, _)| *on).map(|(_, port)| *port);
             let ports: Vec<u16> = ports.collect();
             let span = rule.schemes.as_ref().map_or(table.span(), Spanned::span);
-            for port in ports.iter().filter(|port| !redirected.contains(port)) {
+            for port in ports.iter().filter(missed) {
                 self.not_redirected(*port, span.clone());
             }
             return ports;
         };
         let ports = self.ports(list);
-        for port in ports.iter().filter(|port| !redirected.contains(port)) {
+        for port in ports.iter().filter(missed) {
             let written = list
                 .get_ref()
                 .iter()

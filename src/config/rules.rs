@@ -21,8 +21,8 @@ use crate::policy::rule::{Agents, Place, Rule};
 pub(super) struct Known<'a> {
     pub(super) agents: &'a KnownAgents,
     pub(super) credentials: &'a Credentials,
-    /// The redirected ports.
-    pub(super) ports: &'a [u16],
+    /// The redirected ports; `None` when whatever rules name will be redirected.
+    pub(super) ports: Option<&'a [u16]>,
     /// Rule names so far.
     pub(super) named: HashMap<RuleName, Place>,
     /// Credentials that some rule names.

@@ -66,6 +66,15 @@ impl File {
         }
     }
 
+    /// What options of the command line amount to.
+    pub(super) fn of_command_line(option: &str, text: String) -> Self {
+        Self {
+            name: option.into(),
+            folder: PathBuf::new(),
+            text,
+        }
+    }
+
     /// A path as written in this file, made absolute.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)

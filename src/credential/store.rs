@@ -179,6 +179,18 @@ impl Store {
         })
     }
 
+    /// Whether `text` holds one of the secrets, whole.
+    #[must_use]
+    pub fn is_within(&self, text: &[u8]) -> bool {
+        let secrets = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.ready.as_ref());
+        secrets
+            .map(|ready| ready.secret.expose())
+            .any(|secret| !secret.is_empty() && memchr::memmem::find(text, secret).is_some())
+    }
+
     /// Every configured name, in order.
     pub fn names(&self) -> impl Iterator<Item = &CredentialName> {
         self.entries.keys()

@@ -103,9 +103,22 @@ pub fn bind(config: &Config) -> Result<Sockets, StartError> {
 /// # Errors
 /// The first part that cannot be made, with its remedy where there is one.
 pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gateway>, StartError> {
+    make_state_dir(&loaded.config.state_dir)?;
+    let ca = configured_ca(&loaded.config)?;
+    assemble_with_ca(loaded, ca, metrics).await
+}
+
+/// As [`assemble`], with this CA whatever is configured.
+///
+/// # Errors
+/// As [`assemble`].
+pub async fn assemble_with_ca(
+    loaded: Loaded,
+    ca: CertificateAuthority,
+    metrics: Arc<Metrics>,
+) -> Result<Arc<Gateway>, StartError> {
     let config = &loaded.config;
-    make_state_dir(&config.state_dir)?;
-    let leaves = leaves(config, &metrics)?;
+    let leaves = leaves(config, ca, &metrics)?;
     let audit = Log::open(audit::Settings {
         path: config.audit.file.clone(),
         queue: config.audit.queue,
@@ -157,7 +170,10 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
 }
 
 /// The state folder belongs to the gateway alone; the CA refuses one that is open to others.
-fn make_state_dir(path: &Path) -> Result<(), StartError> {
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_state_dir(path: &Path) -> Result<(), StartError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -172,8 +188,8 @@ fn when_unwritable(choice: config::WhenUnwritable) -> audit::WhenUnwritable {
     }
 }
 
-fn leaves(config: &Config, metrics: &Metrics) -> Result<Leaves, StartError> {
-    let ca = match &config.ca {
+fn configured_ca(config: &Config) -> Result<CertificateAuthority, StartError> {
+    match &config.ca {
         config::Ca::Own {
             certificate,
             key,
@@ -181,7 +197,14 @@ fn leaves(config: &Config, metrics: &Metrics) -> Result<Leaves, StartError> {
         } => CertificateAuthority::load(certificate, chain.as_deref(), key),
         config::Ca::Made { .. } => CertificateAuthority::load_or_create(&config.state_dir),
     }
-    .during("cannot use the CA")?;
+    .during("cannot use the CA")
+}
+
+fn leaves(
+    config: &Config,
+    ca: CertificateAuthority,
+    metrics: &Metrics,
+) -> Result<Leaves, StartError> {
     metrics.leaves.ca_expires(ca.not_after());
     tracing::info!(
         subject = ca.subject(),

@@ -22,10 +22,18 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// # Errors
 /// As the kernel says, with the address in the text.
 pub fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    TcpListener::from_std(std_tcp(address, backlog)?)
+}
+
+/// As [`bind_tcp`], where there is no runtime.
+///
+/// # Errors
+/// As there.
+pub fn std_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
     let listening = || {
         let socket = bound(address, Type::STREAM, Protocol::TCP)?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        TcpListener::from_std(socket.into())
+        Ok(socket.into())
     };
     listening().map_err(|error| cannot_listen(address, "TCP", &error))
 }
@@ -35,7 +43,15 @@ pub fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// # Errors
 /// As the kernel says, with the address in the text.
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let receiving = || UdpSocket::from_std(bound(address, Type::DGRAM, Protocol::UDP)?.into());
+    UdpSocket::from_std(std_udp(address)?)
+}
+
+/// As [`bind_udp`], where there is no runtime.
+///
+/// # Errors
+/// As there.
+pub fn std_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let receiving = || Ok(bound(address, Type::DGRAM, Protocol::UDP)?.into());
     receiving().map_err(|error| cannot_listen(address, "UDP", &error))
 }
 
