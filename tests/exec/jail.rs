@@ -134,7 +134,7 @@ impl Jail {
 /// the build folder.
 fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap_or_else(|_| tempfile::tempdir().unwrap())
+        .unwrap_or_else(|_| tempfile::tempdir_in("/var/tmp").unwrap())
 }
 
 /// Both streams and the status.

@@ -13,6 +13,6 @@ fn user_folder_and_exit_code_stay() {
     assert_eq!(jail.says("pwd"), jail.path("work").to_str().unwrap());
     assert_eq!(jail.sh("exit 7").status.code(), Some(7));
     assert_eq!(jail.sh("kill -TERM $$").status.code(), Some(128 + 15));
-    let missing = jail.command(&["no-such-program"]).output().unwrap();
+    let missing = jail.command(&["/no/such/program"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(127), "{}", shown(&missing));
 }

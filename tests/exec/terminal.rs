@@ -181,7 +181,7 @@ fn a_resize_is_told_to_the_command() {
     shell.wait("=/dev");
     let terminal = format!("/dev{}", shell.wait("="));
     let script = "import os, signal, sys\n\
-        def told(*_):\n print(os.get_terminal_size(), flush=True)\n sys.exit(5)\n\
+        def told(*_):\n print(os.get_terminal_size(), flush=True)\n os.get_terminal_size().columns == 77 and sys.exit(5)\n\
         signal.signal(signal.SIGWINCH, told)\nprint('ready', flush=True)\nsignal.pause()\n";
     std::fs::write(jail.path("work/resize.py"), script).unwrap();
     shell.keys("eval $JAIL python3 resize.py\n");
