@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use self::server::Server;
 use self::steps::{HOST, RULES, STEPS, TOKEN};
-use super::{EXIT_FAILED, complain};
+use super::{EXIT_FAILED, complain, complain_that};
 
 /// Between the outputs of two steps; no page of ours holds it.
 const MARK: &str = "\u{1e}";
@@ -33,11 +33,11 @@ pub fn run(_args: &Args) -> ExitCode {
     match demo(&mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            complain("the demo did not go as told; see above");
+            complain_that("the demo did not go as told; see above");
             ExitCode::from(EXIT_FAILED)
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             ExitCode::from(EXIT_FAILED)
         }
     }

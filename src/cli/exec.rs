@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_FAILED, EXIT_USAGE, complain};
+use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that};
 use crate::config::{self, CommandLine, Config, Env, Loaded};
 use crate::credential::Source;
 use crate::jail::{self, Plan};
@@ -71,12 +71,12 @@ pub fn run(args: &Args) -> ExitCode {
     let loaded = match load(args) {
         Ok(loaded) => loaded,
         Err(findings) => {
-            complain(&findings.to_string());
+            complain_of(&findings);
             return ExitCode::from(EXIT_USAGE);
         }
     };
     if let Some(path) = args.learn.as_deref().filter(|path| path.exists()) {
-        complain(&format!(
+        complain_that(&format!(
             "{} is there already: name a new file for --learn",
             path.display()
         ));
@@ -85,12 +85,12 @@ pub fn run(args: &Args) -> ExitCode {
     let plan = match plan(args, &loaded) {
         Ok(plan) => plan,
         Err(error) => {
-            complain(&format!("cannot tell the working folder: {error}"));
+            complain_that(&format!("cannot tell the working folder: {error}"));
             return ExitCode::from(EXIT_FAILED);
         }
     };
     if args.user.is_none() && rustix::process::geteuid().is_root() {
-        complain(
+        complain_that(
             "as root this is a network jail only: the command may change every file that \
              root may. Give `--user NAME` for a jail that holds",
         );
@@ -112,7 +112,7 @@ fn start(plan: &Plan, loaded: Loaded, report: &summary::Options) -> u8 {
         // It said so itself.
         Err(jail::Error::Gateway(code)) if code != 0 => code,
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             error.exit_code()
         }
     }

@@ -87,6 +87,15 @@ pub(crate) fn complain(error: &dyn Error) {
     eprintln!("error: {}", chain(error));
 }
 
+/// Says on standard error what went wrong, where there is no error value to say it.
+#[allow(
+    clippy::print_stderr,
+    reason = "this is what a command says to its user"
+)]
+pub(crate) fn complain_that(what: &str) {
+    eprintln!("error: {what}");
+}
+
 /// Says on standard error what is wrong with the configuration. Findings come with their own
 /// places and words, as `check` prints them.
 #[allow(

@@ -44,7 +44,7 @@ pub(super) fn run(link: &Link, loaded: Loaded, report: &Options) -> u8 {
             0
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             EXIT_FAILED
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::learn::{Asked, Place};
-use crate::cli::{EXIT_FAILED, complain};
+use crate::cli::{EXIT_FAILED, complain_that};
 use crate::error::{Reason, Verdict};
 
 /// Hosts that are told to people; machines and rules get all.
@@ -63,7 +63,7 @@ pub(super) fn tell(file: &Path, metrics: &str, options: &Options) -> u8 {
     match told {
         Ok(()) => 0,
         Err(error) => {
-            complain(&format!("cannot sum the run up: {error}"));
+            complain_that(&format!("cannot sum the run up: {error}"));
             EXIT_FAILED
         }
     }
