@@ -133,7 +133,7 @@ pub async fn assemble_with_ca(
     let (settings, limits) = (settings(config), &config.limits);
     let gateway = Arc::new(Gateway {
         connections: Shares::new(limits.connections, limits.connections_per_agent),
-        requests: Shares::new(config.audit.queue, limits.requests_per_agent),
+        requests: Shares::new(usize::MAX, limits.requests_per_agent),
         held: Shares::new(limits.held_bytes / 1024, limits.held_bytes_per_agent / 1024),
         refusals: RefusalLimit::new(limits.refusals_per_second),
         active: ArcSwap::from_pointee(active(&loaded, 1, None)),

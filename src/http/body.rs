@@ -137,6 +137,9 @@ impl Body {
     /// # Errors
     /// As the body itself.
     pub async fn hold(self, limit: u64, stall: Duration) -> Result<Self, BodyError> {
+        if self.is_end_stream() {
+            return Ok(Self::empty());
+        }
         if self.to_be_held(limit).is_none() {
             return Ok(self);
         }

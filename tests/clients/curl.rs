@@ -115,6 +115,24 @@ fn curl_reads_why_it_is_refused() {
 }
 
 /// What curl is not told to trust, it does not.
+/// A refusal was followed by a reset where nobody had read the body, and curl dropped it.
+#[test]
+fn i12_curl_reads_why_its_upload_is_refused() {
+    inside(|| {
+        with_site(&["curl"], |site| {
+            for version in ["--http1.1", "--http2"] {
+                for _ in 0..10 {
+                    let sends = [version, "-d", "some data"];
+                    let mut command = curl(site, &sends);
+                    command.arg("https://denied.test/upload");
+                    let page = String::from_utf8(site.stdout(command)).unwrap();
+                    assert!(page.contains("urn:portreeve:no_rule"), "{version}: {page}");
+                }
+            }
+        });
+    });
+}
+
 #[test]
 fn curl_without_the_ca_gives_up() {
     inside(|| {
