@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that};
+use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that, warn_that};
 use crate::config::{self, CommandLine, Config, Env, Loaded};
 use crate::credential::Source;
 use crate::jail::{self, Plan};
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     if args.user.is_none() && rustix::process::geteuid().is_root() {
-        complain_that(
+        warn_that(
             "as root this is a network jail only: the command may change every file that \
              root may. Give `--user NAME` for a jail that holds",
         );

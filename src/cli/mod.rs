@@ -96,6 +96,15 @@ pub(crate) fn complain_that(what: &str) {
     eprintln!("error: {what}");
 }
 
+/// Says on standard error what may not be meant.
+#[allow(
+    clippy::print_stderr,
+    reason = "this is what a command says to its user"
+)]
+pub(crate) fn warn_that(what: &str) {
+    eprintln!("warning: {what}");
+}
+
 /// Says on standard error what is wrong with the configuration. Findings come with their own
 /// places and words, as `check` prints them.
 #[allow(

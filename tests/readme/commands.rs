@@ -290,7 +290,7 @@ fn the_first_command_shows_what_the_readme_prints() {
             "{first}"
         );
         let folder = tempfile::tempdir().unwrap();
-        let output = shell("target/release/portreeve demo")
+        let output = shell("ip link set lo up && target/release/portreeve demo")
             .current_dir(clone_into(folder.path()))
             .output()
             .unwrap();
