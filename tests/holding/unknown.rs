@@ -101,7 +101,7 @@ fn i10_an_unknown_alpn_gets_no_handshake() {
         for alpn in [&["foo"][..], &["foo", "bar"], &["h3"], &["postgresql"]] {
             assert!(agents.tls(Alice, "good.test", alpn).is_err(), "{alpn:?}");
         }
-        wait_reason(&gateway, 5, "handshake_failed");
+        wait_reason(&gateway, 4, "handshake_failed");
         assert!(server.connections().is_empty());
         // Among others, those that are known are chosen.
         let mut client = agents
