@@ -101,6 +101,8 @@ pub enum Reason {
     UpstreamTimeout,
     /// The request needs HTTP/2 to the server, which speaks HTTP/1 only.
     NoHttp2,
+    /// The server's response cannot be looked into for echoes of credentials.
+    Undecodable,
 
     // Of the record only: the exchange did not run to its end.
     /// The agent went away or reset the stream.
@@ -154,6 +156,7 @@ impl Reason {
         Self::UpstreamClosed,
         Self::UpstreamTimeout,
         Self::NoHttp2,
+        Self::Undecodable,
         Self::AgentClosed,
         Self::Internal,
     ];
@@ -233,6 +236,7 @@ impl Reason {
             | Self::UpstreamClosed
             | Self::UpstreamTimeout
             | Self::NoHttp2
+            | Self::Undecodable
             | Self::AgentClosed => ACCESS_DENIED,
         }
     }
@@ -469,6 +473,12 @@ impl Reason {
                 S::BAD_GATEWAY,
                 "Server without HTTP/2",
                 "http_protocol_error",
+            ),
+            Self::Undecodable => (
+                "undecodable",
+                S::BAD_GATEWAY,
+                "Response not decodable",
+                "http_response_content_coding",
             ),
             Self::AgentClosed => (
                 "agent_closed",

@@ -37,6 +37,7 @@
 //! | `http.request.body.size` | bytes passed on to the server |
 //! | `http.response.body.size` | bytes passed on to the agent |
 //! | `portreeve.trailers_lost` | trailer fields that could not be passed on |
+//! | `portreeve.echo_redactions` | echoes of credentials that were kept from the agent |
 //! | `portreeve.requests` | requests on this connection |
 //! | `portreeve.duration` | seconds from the beginning to the end |
 //! | `portreeve.connect.duration` | seconds to a connection to the server |
@@ -125,6 +126,10 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "portreeve.trailers_lost",
         "trailer fields that could not be passed on",
+    ),
+    (
+        "portreeve.echo_redactions",
+        "echoes of credentials that were kept from the agent",
     ),
     ("portreeve.requests", "requests on this connection"),
     (

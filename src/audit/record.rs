@@ -83,6 +83,8 @@ pub struct Record {
     pub response_bytes: Option<u64>,
     /// Trailer fields that could not be passed on.
     pub trailers_lost: Option<u64>,
+    /// Echoes of credentials that were kept from the agent.
+    pub echo_redactions: Option<u64>,
     /// Requests on this connection.
     pub requests: Option<u64>,
     /// From the beginning to the end.
@@ -238,6 +240,7 @@ impl<M: SerializeMap> Fields<M> {
         self.put("http.request.body.size", record.request_bytes)?;
         self.put("http.response.body.size", record.response_bytes)?;
         self.put("portreeve.trailers_lost", record.trailers_lost)?;
+        self.put("portreeve.echo_redactions", record.echo_redactions)?;
         self.put("portreeve.requests", record.requests)?;
         self.seconds("portreeve.duration", record.duration)?;
         self.seconds("portreeve.connect.duration", record.connect_duration)?;

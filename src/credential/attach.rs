@@ -9,6 +9,17 @@ use super::{Attach, Cause};
 use crate::secret::Secret;
 
 impl Attach {
+    /// What is made of the secret on the wire and would let others in as well.
+    pub(super) fn derived(&self, secret: &Secret) -> Vec<Secret> {
+        match self {
+            Self::Header { .. } | Self::Bearer => Vec::new(),
+            Self::Basic { user } => {
+                let pair = Zeroizing::new([user.as_bytes(), b":", secret.expose()].concat());
+                vec![Secret::new(STANDARD.encode(&*pair).into_bytes())]
+            }
+        }
+    }
+
     /// The field, its value marked sensitive: never indexed by HPACK, never printed.
     pub(super) fn field(&self, secret: &Secret) -> Result<(HeaderName, HeaderValue), Cause> {
         let secret = secret.expose();

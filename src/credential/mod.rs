@@ -6,6 +6,7 @@
 //! own rules answer 503 and all others go on.
 
 mod attach;
+pub mod echo;
 mod source;
 mod store;
 

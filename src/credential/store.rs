@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::echo::Needles;
 use super::source::Lookup;
 use super::{Cause, Spec};
 use crate::error::{Reason, Refusal};
@@ -29,10 +31,34 @@ struct Entry {
 
 #[derive(Debug)]
 struct Ready {
-    secret: Secret,
+    secret: Arc<Secret>,
+    derived: Vec<Arc<Secret>>,
+    /// What was attached before: a server may still echo it, and it may still be valid.
+    past: Vec<Arc<Secret>>,
     header: HeaderName,
     value: HeaderValue,
     generation: u64,
+}
+
+/// How many secrets of a credential that were replaced are still looked for.
+const PAST: usize = 8;
+
+impl Entry {
+    /// What was attached until now, newest first.
+    fn past(&self) -> Vec<Arc<Secret>> {
+        let secrets = self.ready.iter().flat_map(Ready::secrets);
+        secrets.take(PAST).cloned().collect()
+    }
+}
+
+impl Ready {
+    /// All that must not come back, in order of age.
+    fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        [&self.secret]
+            .into_iter()
+            .chain(&self.derived)
+            .chain(&self.past)
+    }
 }
 
 /// Why a credential is not available, with where it is written.
@@ -121,20 +147,28 @@ impl Store {
         previous: Option<&Self>,
         lookup: Lookup<'_>,
     ) -> Result<Ready, Cause> {
-        let secret = spec.source.read(lookup)?;
+        let secret = Arc::new(spec.source.read(lookup)?);
         let (header, value) = spec.attach.field(&secret)?;
-        let unchanged = previous
-            .and_then(|store| store.entries.get(&spec.name))
+        let before = previous.and_then(|store| store.entries.get(&spec.name));
+        let past = before.map(Entry::past).unwrap_or_default();
+        let unchanged = before
             .filter(|entry| entry.spec.attach == spec.attach)
             .and_then(|entry| entry.ready.as_ref())
             .filter(|ready| same(&ready.secret, &secret));
-        let generation = if let Some(ready) = unchanged {
-            ready.generation
+        let (generation, past) = if let Some(ready) = unchanged {
+            (ready.generation, ready.past.clone())
         } else {
             self.generation = self.generation.saturating_add(1);
-            self.generation
+            (self.generation, past)
         };
         Ok(Ready {
+            derived: spec
+                .attach
+                .derived(&secret)
+                .into_iter()
+                .map(Arc::new)
+                .collect(),
+            past,
             secret,
             header,
             value,
@@ -189,6 +223,22 @@ impl Store {
         secrets
             .map(|ready| ready.secret.expose())
             .any(|secret| !secret.is_empty() && memchr::memmem::find(text, secret).is_some())
+    }
+
+    /// What to look for in responses to an agent that may use the credentials of `names`.
+    ///
+    /// # Errors
+    /// More than can be looked for.
+    pub fn needles<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a CredentialName>,
+    ) -> Result<Option<Arc<Needles>>, aho_corasick::BuildError> {
+        let entries = names.into_iter().filter_map(|name| self.entries.get(name));
+        let values = entries.flat_map(|entry| {
+            let secrets = entry.ready.iter().flat_map(Ready::secrets);
+            secrets.map(|secret| (&entry.spec.name, secret.expose()))
+        });
+        Ok(Needles::new(values)?.map(Arc::new))
     }
 
     /// Every configured name, in order.

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::task::TaskTracker;
 
-use super::{Active, Gateway, RefusalLimit, Settings, Timeouts};
+use super::{Active, Echoes, Gateway, RefusalLimit, Settings, Timeouts};
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
@@ -22,6 +22,7 @@ use crate::http::h1::HeadLimits;
 use crate::http::upstream::pool::PoolSettings;
 use crate::http::upstream::{self, Upstreams};
 use crate::metrics::Metrics;
+use crate::name::AgentName;
 use crate::net::dial::{DialSettings, Dialler};
 use crate::net::forbidden::Networks;
 use crate::net::limits::Shares;
@@ -29,6 +30,7 @@ use crate::net::listen::{bind_tcp, bind_udp};
 use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
 use crate::policy::Mode;
+use crate::policy::agents::DEFAULT;
 use crate::tls::{self, AgentTls, UpstreamTls};
 
 /// Connections that may wait to be accepted.
@@ -163,9 +165,13 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
     if policy.mode() == Mode::Observe {
         tracing::warn!("mode is \"observe\": what no rule allows is recorded and let through");
     }
+    let configured = loaded.agents.iter().map(|agent| agent.name.clone());
+    let agents = configured.chain([AgentName::new(DEFAULT)]);
+    let echoes = Echoes::new(&policy, agents, &credentials);
     Active {
         policy,
         credentials,
+        echoes,
     }
 }
 

@@ -9,6 +9,7 @@ mod answers;
 pub mod assemble;
 mod connection;
 mod drain;
+mod echoes;
 mod outcome;
 mod refusals;
 mod reload;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use self::accept::serve;
 pub use self::answers::DnsAnswers;
 pub use self::drain::{Drain, DrainSignal};
+pub use self::echoes::Echoes;
 pub use self::refusals::RefusalLimit;
 use crate::audit::Log;
 use crate::ca::Leaves;
@@ -93,6 +95,8 @@ pub struct Active {
     pub policy: Policy,
     /// What is attached.
     pub credentials: Store,
+    /// What must not come back.
+    pub echoes: Echoes,
 }
 
 /// Everything that connections share.

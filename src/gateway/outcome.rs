@@ -16,6 +16,7 @@ use crate::error::{Reason, Refusal, Verdict};
 use crate::http::body::{Body, Stalling};
 use crate::http::passing::{Passed, Passing, TrailerNames};
 use crate::http::raw::{Protocol, RawHead};
+use crate::http::redact::Echo;
 use crate::http::responder::{Responder, SendFailure};
 use crate::http::upstream::Arrived;
 use crate::metrics::{Direction, Lookup, Metrics};
@@ -43,6 +44,9 @@ pub struct Outcome<'a> {
     started: Instant,
     sent: Arc<Passed>,
     received: Arc<Passed>,
+    echo: Echo,
+    /// Why responses to the agent cannot be looked at.
+    blind: Option<Refusal>,
     state: Mutex<State>,
 }
 
@@ -73,6 +77,10 @@ impl<'a> Outcome<'a> {
     pub fn begin_without_head(connection: &'a Connection, active: &Active) -> Self {
         let agent = active.policy.agent(connection.client.0.ip()).clone();
         connection.has_served.store(true, Relaxed);
+        let (needles, blind) = match active.echoes.of(&agent) {
+            Ok(needles) => (needles, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         let id = Uuid::now_v7();
         let record = Record {
             time: Some(SystemTime::now()),
@@ -95,6 +103,8 @@ impl<'a> Outcome<'a> {
             started: Instant::now(),
             sent: Arc::default(),
             received: Arc::default(),
+            echo: Echo::new(needles, connection.gateway.metrics.clone()),
+            blind,
             state: Mutex::new(State {
                 slot: None,
                 running: None,
@@ -119,6 +129,19 @@ impl<'a> Outcome<'a> {
     /// Bytes on their way to the server.
     pub fn sent(&self) -> &Arc<Passed> {
         &self.sent
+    }
+
+    /// Keeps credentials from the agent.
+    pub fn echo(&self) -> &Echo {
+        &self.echo
+    }
+
+    /// Whether the server's response could be looked at.
+    ///
+    /// # Errors
+    /// It could not: the request is refused.
+    pub fn can_redact(&self) -> Result<(), Refusal> {
+        self.blind.clone().map_or(Ok(()), Err)
     }
 
     /// Takes the request's share of what its agent may run at a time, and its place in the
@@ -303,6 +326,7 @@ impl<'a> Outcome<'a> {
             .trailers_lost()
             .saturating_add(self.received.trailers_lost());
         record.trailers_lost = (lost > 0).then_some(lost);
+        record.echo_redactions = Some(self.echo.count()).filter(|count| *count > 0);
     }
 
     fn count(&self, record: &Record, rule: Option<&RuleName>) {

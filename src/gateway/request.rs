@@ -12,6 +12,7 @@ use crate::error::Refusal;
 use crate::http::body::{Body, BodyError};
 use crate::http::canonical::canonical;
 use crate::http::raw::RawHead;
+use crate::http::redact::Agentward;
 use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
 use crate::http::strip;
@@ -74,6 +75,7 @@ async fn answer(
     outcome: &Outcome<'_>,
 ) -> Result<Response<Body>, Refusal> {
     outcome.reserve()?;
+    outcome.can_redact()?;
     let expects_continue = raw.expects_continue == Ok(true);
     let (te_trailers, trailers) = (raw.te_trailers, raw.trailers.clone());
     let request = canonical(
@@ -100,12 +102,16 @@ async fn answer(
         agent: outcome.agent(),
         key: &key,
         outgoing: &outgoing,
-        responder,
+        agentward: Agentward {
+            responder,
+            echo: outcome.echo(),
+        },
     };
     let arrived = connection.gateway.upstreams.send(exchange, body).await?; // 10
     outcome.arrived(&arrived);
     let mut response = arrived.response;
-    strip::response(response.headers_mut(), cookies); // 11
+    outcome.echo().check(&response, &outgoing.method)?; // 11
+    strip::response(response.headers_mut(), cookies);
     Ok(response)
 }
 
@@ -151,6 +157,7 @@ fn strip(
         .map(|attachment| attachment.sets().cloned().collect())
         .unwrap_or_default();
     strip::request(&mut allowed, outcome.agent(), &sets)?;
+    outcome.echo().narrow(allowed.headers_mut());
     Ok(allowed)
 }
 
@@ -205,9 +212,8 @@ async fn send(
 ) -> outcome::Sent {
     let trailers = responder.trailer_names(response.headers());
     outcome.answering(response.status());
-    responder
-        .respond(response.map(|body| outcome.watch(body, trailers)))
-        .await
+    let response = response.map(|body| outcome.watch(body, trailers));
+    responder.respond(outcome.echo().response(response)).await
 }
 
 async fn refuse(

@@ -33,6 +33,9 @@ pub enum BodyError {
     /// No byte for this long.
     #[error("no byte of the body came for {} s", .0.as_secs_f32())]
     Stalled(Duration),
+    /// A coding in which it cannot be seen whether it echoes a secret.
+    #[error("the body cannot be looked at: {0}")]
+    Undecodable(&'static str),
 }
 
 impl BodyError {
@@ -41,7 +44,7 @@ impl BodyError {
     pub fn of_request(&self) -> Refusal {
         let reason = match self {
             Self::Cut | Self::Reset(_) => Reason::AgentClosed,
-            Self::Malformed(_) => Reason::Malformed,
+            Self::Malformed(_) | Self::Undecodable(_) => Reason::Malformed,
             Self::TooLarge(_) => Reason::BodyTooLarge,
             Self::Stalled(_) => Reason::RequestTimeout,
         };
@@ -55,6 +58,7 @@ impl BodyError {
             Self::Cut | Self::Reset(_) => Reason::UpstreamClosed,
             Self::Malformed(_) | Self::TooLarge(_) => Reason::UpstreamMalformed,
             Self::Stalled(_) => Reason::UpstreamTimeout,
+            Self::Undecodable(_) => Reason::Undecodable,
         };
         Refusal::new(reason, format!("response: {self}"))
     }
@@ -66,7 +70,9 @@ impl BodyError {
             Self::Reset(code) => *code,
             Self::Cut => ::h2::Reason::CANCEL,
             Self::Malformed(_) => ::h2::Reason::PROTOCOL_ERROR,
-            Self::TooLarge(_) | Self::Stalled(_) => ::h2::Reason::INTERNAL_ERROR,
+            Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) => {
+                ::h2::Reason::INTERNAL_ERROR
+            }
         }
     }
 }

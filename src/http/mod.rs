@@ -13,6 +13,7 @@ pub mod incoming;
 pub mod io;
 pub mod passing;
 pub mod raw;
+pub mod redact;
 pub mod refusal;
 pub mod responder;
 pub mod strip;

@@ -100,6 +100,8 @@ table! {
         "Requests that a credential was attached to, by its name."
     CREDENTIAL_UNAVAILABLE: Gauge "credential_unavailable" ["credential"]
         "1 while the secret of a credential cannot be had, by its name."
+    ECHO_REDACTIONS: Counter "echo_redactions_total" ["credential"]
+        "Echoes of a credential found in responses and kept from the agent, by its name."
     DNS_QUERIES: Counter "dns_queries_total" ["verdict"]
         "DNS queries of agents, by what was answered."
     RESOLVER_LOOKUPS: Counter "resolver_lookups_total" ["result"]

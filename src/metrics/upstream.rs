@@ -105,6 +105,7 @@ impl Upstream {
 pub struct Credentials {
     attached: Family<IntCounter>,
     unavailable: Family<IntGauge>,
+    redacted: Family<IntCounter>,
 }
 
 impl Credentials {
@@ -112,12 +113,18 @@ impl Credentials {
         Self {
             attached: builder.named(&table::CREDENTIALS_ATTACHED, 1),
             unavailable: builder.named(&table::CREDENTIAL_UNAVAILABLE, 1),
+            redacted: builder.named(&table::ECHO_REDACTIONS, 1),
         }
     }
 
     /// Counts a request that the credential was attached to. One lock and one look-up.
     pub fn attach(&self, name: &CredentialName) {
         self.attached.child(&[name.as_str()]).inc();
+    }
+
+    /// Counts an echo of the credential that was kept from an agent.
+    pub fn redact(&self, name: &CredentialName) {
+        self.redacted.child(&[name.as_str()]).inc();
     }
 
     /// Says of every configured credential whether its secret is missing. Those that are
@@ -129,6 +136,7 @@ impl Credentials {
             let gauge = self.unavailable.child(&[name.as_str()]);
             gauge.set(gauge.get().max(i64::from(unavailable)));
             self.attached.child(&[name.as_str()]);
+            self.redacted.child(&[name.as_str()]);
         }
     }
 }

@@ -45,6 +45,7 @@ fn full() -> Record {
         request_bytes: Some(1),
         response_bytes: Some(2),
         trailers_lost: Some(0),
+        echo_redactions: Some(1),
         requests: Some(4),
         duration: Some(Duration::from_millis(1_500)),
         connect_duration: Some(Duration::from_micros(250)),

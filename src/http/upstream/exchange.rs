@@ -18,7 +18,7 @@ use crate::http::body::{Body, BodyError, Stalling};
 use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, RequestOut};
 use crate::http::h2::Incoming;
 use crate::http::passing::{Passing, TrailerNames, trailer_field};
-use crate::http::responder::Responder;
+use crate::http::redact::Agentward;
 
 /// A held body up to this size is written before the response is waited for: it fits into
 /// any socket's buffers, so neither side can wait for the other.
@@ -33,7 +33,7 @@ pub async fn http1(
     lease: Lease,
     outgoing: &Outgoing,
     body: Body,
-    responder: &Responder<'_>,
+    agentward: Agentward<'_, '_>,
     settings: &Settings,
 ) -> Result<Response<Body>, Failure> {
     let framing = queue_head(&mut connection, outgoing, &body)?;
@@ -67,7 +67,7 @@ pub async fn http1(
         if !head.status.is_informational() {
             break head;
         }
-        interim(head.status, head.headers, &mut interims, responder).await?;
+        interim(head.status, head.headers, &mut interims, agentward).await?;
     };
     let keep = head.keep_alive
         && head.framing != Framing::UntilClose
@@ -198,7 +198,7 @@ async fn interim(
     status: StatusCode,
     mut headers: HeaderMap,
     left: &mut usize,
-    responder: &Responder<'_>,
+    agentward: Agentward<'_, '_>,
 ) -> Result<(), Failure> {
     let Some(fewer) = left.checked_sub(1) else {
         return Err(malformed("it sends interim responses without end"));
@@ -209,7 +209,7 @@ async fn interim(
     }
     if status != StatusCode::CONTINUE {
         crate::http::strip::response(&mut headers, crate::policy::rule::Cookies::Drop);
-        responder.interim(status, &headers).await;
+        agentward.interim(status, headers).await;
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ pub async fn http2(
     guard: StreamGuard,
     outgoing: &Outgoing,
     body: Body,
-    responder: &Responder<'_>,
+    agentward: Agentward<'_, '_>,
     settings: &Settings,
 ) -> Result<Response<Body>, Failure> {
     let mut send = tokio::time::timeout(settings.first_byte, guard.connection().ready())
@@ -269,7 +269,7 @@ pub async fn http2(
             }
             Head::Interim(head) => {
                 let (parts, ()) = head.into_parts();
-                interim(parts.status, parts.headers, &mut interims, responder).await?;
+                interim(parts.status, parts.headers, &mut interims, agentward).await?;
             }
         }
     };

@@ -26,7 +26,7 @@ use super::body::Body;
 use super::h1::HeadLimits;
 use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
-use super::responder::Responder;
+use super::redact::Agentward;
 use crate::error::{Reason, Refusal};
 use crate::metrics::{self, Handshake, Metrics, Side};
 use crate::name::AgentName;
@@ -91,7 +91,7 @@ pub struct Exchange<'a, 'r> {
     /// What is sent.
     pub outgoing: &'a Outgoing,
     /// Who gets interim responses.
-    pub responder: &'a Responder<'r>,
+    pub agentward: Agentward<'a, 'r>,
 }
 
 /// Why an attempt failed.
@@ -199,7 +199,7 @@ impl Upstreams {
             agent,
             key,
             outgoing,
-            responder,
+            agentward,
         } = exchange;
         let started = Instant::now();
         let connection = self.connection(agent, key, reuse).await;
@@ -216,12 +216,12 @@ impl Upstreams {
                     reused,
                     keep: false,
                 };
-                let sent = exchange::http1(*connection, lease, outgoing, body, responder, settings);
+                let sent = exchange::http1(*connection, lease, outgoing, body, agentward, settings);
                 (peer, Protocol::Http11, sent.await?)
             }
             Pooled::Http2(stream) => {
                 let peer = stream.connection().facts.peer.addr();
-                let sent = exchange::http2(stream, outgoing, body, responder, settings);
+                let sent = exchange::http2(stream, outgoing, body, agentward, settings);
                 (peer, Protocol::Http2, sent.await?)
             }
         };

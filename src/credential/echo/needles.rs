@@ -1,0 +1,260 @@
+//! What is looked for, as one automaton.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
+use zeroize::Zeroizing;
+
+use super::forms::forms;
+use crate::name::CredentialName;
+
+/// The bytes of a secret from which on a fragment of it counts, at the edge of a part.
+const FRAGMENT: usize = 8;
+
+/// The forms of some secrets.
+pub struct Needles {
+    /// Finds the leftmost match, and there the longest.
+    automaton: AhoCorasick,
+    /// All forms in order, so that those which begin with some bytes stand together.
+    sorted: Vec<(Zeroizing<Vec<u8>>, u32)>,
+    /// Whose the pattern of each number is.
+    owners: Vec<u32>,
+    credentials: Vec<CredentialName>,
+    /// The first two bytes of any form; a form of one byte stands for all that it begins.
+    begins: Box<[u64; PAIRS]>,
+    /// Every first byte.
+    first: [bool; 256],
+    longest: usize,
+    /// Every stretch of [`FRAGMENT`] bytes of any form.
+    fragments: HashMap<[u8; FRAGMENT], u32>,
+}
+
+/// Words of a bit set over two bytes.
+const PAIRS: usize = 65_536 / 64;
+
+/// A form of a secret, found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub span: Range<usize>,
+    /// Of which credential, as a number for [`Needles::credential`].
+    pub owner: u32,
+}
+
+impl Needles {
+    /// The forms of these values. `None` where there is nothing to look for, or where the
+    /// automaton would be larger than memory has room for.
+    ///
+    /// # Errors
+    /// More forms than an automaton can hold.
+    pub fn new<'a>(
+        values: impl IntoIterator<Item = (&'a CredentialName, &'a [u8])>,
+    ) -> Result<Option<Self>, aho_corasick::BuildError> {
+        let mut credentials: Vec<CredentialName> = Vec::new();
+        let mut sorted: Vec<(Zeroizing<Vec<u8>>, u32)> = Vec::new();
+        for (name, value) in values {
+            let known = credentials.iter().position(|known| known == name);
+            let owner = known.unwrap_or(credentials.len());
+            if known.is_none() {
+                credentials.push(name.clone());
+            }
+            let owner = u32::try_from(owner).unwrap_or(u32::MAX);
+            let forms = forms(value).into_iter().filter(|form| !form.is_empty());
+            sorted.extend(forms.map(|form| (form, owner)));
+        }
+        if sorted.is_empty() {
+            return Ok(None);
+        }
+        sorted.sort_by(|(one, _), (other, _)| one.as_slice().cmp(other));
+        sorted.dedup_by(|(one, _), (other, _)| one.as_slice() == other.as_slice());
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(sorted.iter().map(|(form, _)| form.as_slice()))?;
+        Ok(Some(Self::index(automaton, sorted, credentials)))
+    }
+
+    fn index(
+        automaton: AhoCorasick,
+        sorted: Vec<(Zeroizing<Vec<u8>>, u32)>,
+        credentials: Vec<CredentialName>,
+    ) -> Self {
+        let mut needles = Self {
+            automaton,
+            owners: sorted.iter().map(|(_, owner)| *owner).collect(),
+            longest: sorted.iter().map(|(form, _)| form.len()).max().unwrap_or(0),
+            credentials,
+            begins: Box::new([0; PAIRS]),
+            first: [false; 256],
+            fragments: HashMap::new(),
+            sorted: Vec::new(),
+        };
+        for (form, owner) in &sorted {
+            if let [first, rest @ ..] = form.as_slice() {
+                needles.first[usize::from(*first)] = true;
+                if let Some(second) = rest.first() {
+                    let (word, bit) = place(*first, *second);
+                    if let Some(word) = needles.begins.get_mut(word) {
+                        *word |= bit;
+                    }
+                }
+            }
+            for window in form.windows(FRAGMENT) {
+                if let Ok(window) = window.try_into() {
+                    needles.fragments.entry(window).or_insert(*owner);
+                }
+            }
+        }
+        needles.sorted = sorted;
+        needles
+    }
+
+    /// The credential of a finding.
+    #[must_use]
+    pub fn credential(&self, owner: u32) -> Option<&CredentialName> {
+        self.credentials.get(usize::try_from(owner).ok()?)
+    }
+
+    /// Everything found in `bytes`, overlapping findings included, in the order of their
+    /// beginnings: from each beginning the longest form, so that a short secret does not
+    /// hide a longer one that begins inside it.
+    #[must_use]
+    pub fn find(&self, bytes: &[u8]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let input = Input::new(bytes).range(at..).anchored(Anchored::No);
+            let Some(hit) = self.automaton.find(input) else {
+                break;
+            };
+            found.push(Finding {
+                span: hit.start()..hit.end(),
+                owner: self
+                    .owners
+                    .get(hit.pattern().as_usize())
+                    .copied()
+                    .unwrap_or(0),
+            });
+            at = hit.start().saturating_add(1);
+        }
+        found
+    }
+
+    /// Fragments of at least eight bytes, wherever they stand: in a part of something larger
+    /// the rest may be in the part before or after.
+    #[must_use]
+    pub fn find_fragments(&self, bytes: &[u8]) -> Vec<Finding> {
+        let windows = bytes.windows(FRAGMENT).enumerate();
+        let known = windows.filter_map(|(at, window)| {
+            let window: &[u8; FRAGMENT] = window.try_into().ok()?;
+            let owner = *self.fragments.get(window)?;
+            Some(Finding {
+                span: at..at.saturating_add(FRAGMENT),
+                owner,
+            })
+        });
+        known.collect()
+    }
+
+    /// How many bytes at the end of `bytes` may be the beginning of a form.
+    #[must_use]
+    pub fn open(&self, bytes: &[u8]) -> usize {
+        let most = self.longest.saturating_sub(1).min(bytes.len());
+        let from = bytes.len().saturating_sub(most);
+        let tail = bytes.get(from..).unwrap_or_default();
+        let open = (0..tail.len()).find(|&at| self.begins_form(tail.get(at..).unwrap_or_default()));
+        open.map_or(0, |at| tail.len().saturating_sub(at))
+    }
+
+    /// How many bytes at the end of a part are held back because a fragment may go on.
+    #[must_use]
+    pub fn open_fragment(&self, bytes: &[u8]) -> usize {
+        self.open(bytes)
+            .max(FRAGMENT.saturating_sub(1).min(bytes.len()))
+    }
+
+    /// Whether some form begins with `bytes` and is longer.
+    fn begins_form(&self, bytes: &[u8]) -> bool {
+        match bytes {
+            [] => return false,
+            [first] if !self.first[usize::from(*first)] => return false,
+            [first, second, ..] => {
+                let (word, bit) = place(*first, *second);
+                if self.begins.get(word).is_none_or(|word| word & bit == 0) {
+                    return false;
+                }
+            }
+            [_] => {}
+        }
+        let after = self
+            .sorted
+            .partition_point(|(form, _)| form.as_slice() <= bytes);
+        let next = self.sorted.get(after);
+        next.is_some_and(|(form, _)| form.starts_with(bytes))
+    }
+}
+
+/// The word and the bit of two bytes.
+fn place(first: u8, second: u8) -> (usize, u64) {
+    let pair = usize::from(first) << 8 | usize::from(second);
+    (pair / 64, 1 << (pair % 64))
+}
+
+/// Shows nothing of what is looked for, not even how long it is.
+impl fmt::Debug for Needles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Needles").field(&self.credentials).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needles(values: &[&str]) -> Needles {
+        let names: Vec<_> = (0..values.len())
+            .map(|index| CredentialName::new(&format!("c{index}")))
+            .collect();
+        let pairs = names
+            .iter()
+            .zip(values.iter().map(|value| value.as_bytes()));
+        Needles::new(pairs).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_short_secret_does_not_hide_a_longer_one() {
+        let needles = needles(&["abcdef", "defghijklm"]);
+        let found = needles.find(b"..abcdefghijklm..");
+        let spans: Vec<_> = found.iter().map(|finding| finding.span.clone()).collect();
+        assert_eq!(spans, [2..8, 5..15]);
+        assert_eq!(needles.credential(found[1].owner).unwrap().as_str(), "c1");
+    }
+
+    #[test]
+    fn only_what_may_go_on_is_open() {
+        let needles = needles(&["hunter2-hunter2"]);
+        for (text, open) in [
+            ("", 0),
+            ("data: x\n\n", 0),
+            ("x h", 1),
+            ("x hun", 3),
+            ("hunter2-hunter", 14),
+            ("hunter2-hunter2", 7),
+            ("hunter2-hux", 0),
+        ] {
+            assert_eq!(needles.open(text.as_bytes()), open, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_look_for() {
+        assert!(Needles::new([]).unwrap().is_none());
+    }
+
+    #[test]
+    fn i5_debug_shows_nothing() {
+        let text = format!("{:?}", needles(&["hunter2-hunter2"]));
+        assert_eq!(text, "Needles([c0])");
+    }
+}

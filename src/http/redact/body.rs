@@ -1,0 +1,137 @@
+//! A body that is looked at as it passes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use super::Echo;
+use super::coding::{Coding, Opaque};
+use crate::credential::echo::{Found, Scan};
+use crate::http::body::BodyError;
+
+/// A body in which echoes are masked, with the same number of bytes.
+#[derive(Debug)]
+pub struct Redacting<B> {
+    body: B,
+    echo: Echo,
+    look: Look,
+    /// Wait behind the last bytes that were held back.
+    trailers: Option<HeaderMap>,
+    ended: bool,
+}
+
+/// How a body is looked at.
+#[derive(Debug)]
+enum Look {
+    /// There is nothing to look for.
+    Not,
+    /// Its bytes as they are.
+    Plain(Box<Scan>),
+    /// It cannot be looked into, so that no byte of it passes.
+    Never(Opaque),
+}
+
+impl<B> Redacting<B> {
+    /// Looks at `body`; `part`: it is a part of something larger.
+    pub(super) fn new(body: B, echo: Echo, coding: Result<Coding, Opaque>, part: bool) -> Self {
+        let look = match (&echo.needles, coding) {
+            (None, _) => Look::Not,
+            (Some(needles), Ok(Coding::Identity)) => {
+                Look::Plain(Box::new(Scan::new(needles.clone(), part)))
+            }
+            (Some(_), Err(what)) => Look::Never(what),
+        };
+        Self {
+            body,
+            echo,
+            look,
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    /// What may go of what came. `last`: nothing comes after.
+    fn pass(&mut self, data: Bytes, last: bool) -> Result<Bytes, BodyError> {
+        let mut found = Found::new();
+        let passed = match &mut self.look {
+            Look::Not => return Ok(data),
+            Look::Never(_) if data.is_empty() => return Ok(data),
+            Look::Never(what) => return Err(BodyError::Undecodable(what)),
+            Look::Plain(scan) => scan.pass(data, last, &mut found),
+        };
+        if let (false, Some(needles)) = (found.is_empty(), &self.echo.needles) {
+            self.echo.note(needles, &found);
+        }
+        Ok(passed)
+    }
+
+    fn held(&self) -> usize {
+        match &self.look {
+            Look::Not | Look::Never(_) => 0,
+            Look::Plain(scan) => scan.held(),
+        }
+    }
+}
+
+impl<B> http_body::Body for Redacting<B>
+where
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(trailers) = this.trailers.take() {
+            this.ended = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        while !this.ended {
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
+                this.ended = true;
+                let rest = this.pass(Bytes::new(), true)?;
+                return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let last = this.body.is_end_stream();
+                    let data = this.pass(data, last)?;
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(frame) => {
+                    let mut trailers = frame.into_trailers().unwrap_or_default();
+                    this.echo.headers(&mut trailers);
+                    let rest = this.pass(Bytes::new(), true)?;
+                    if rest.is_empty() {
+                        this.ended = true;
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                    this.trailers = Some(trailers);
+                    return Poll::Ready(Some(Ok(Frame::data(rest))));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.body.is_end_stream() && self.held() == 0 && self.trailers.is_none())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let inner = self.body.size_hint();
+        let held = self.held() as u64;
+        match inner.exact() {
+            Some(exact) => SizeHint::with_exact(exact.saturating_add(held)),
+            None => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! I5: servers that echo what they got.
+
+use crate::common::{Answer, World, inside};
+use crate::forms::{assert_clean, echoes};
+use crate::{RULES, SECRET, USER, gateway, get, get_h2, get_raw, server, server_h1};
+
+/// The forms of the secret as the server got it, one after the other.
+fn everything(request: &crate::common::Request) -> String {
+    let authorization = request.header("authorization").unwrap_or("none").to_owned();
+    let mut text = format!("Authorization: {authorization}\n");
+    for (form, echo) in echoes(SECRET) {
+        text.push_str(&format!("{form}: {echo}\n"));
+    }
+    text
+}
+
+#[test]
+fn i5_no_part_of_a_response_tells_a_credential() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |request| {
+            let authorization = request.header("authorization").unwrap_or("none");
+            Answer::ok(everything(request))
+                .header("x-echo", authorization)
+                .header("x-echo", &echoes(SECRET)[1].1)
+                .header("trailer", "x-sum")
+                .trailer("x-sum", &format!("sum of {authorization}"))
+        });
+        let gateway = gateway(&world, RULES);
+        for host in ["api.good.test", "git.good.test", "plain.good.test"] {
+            let h1 = get(&world, &gateway, host, "/", "te: trailers\r\n")
+                .pop()
+                .unwrap();
+            let h2 = get_h2(&world, &gateway, host, "/").unwrap();
+            let sent = server.requests().pop().unwrap();
+            for response in [h1, h2] {
+                assert_eq!(response.status, 200);
+                let all = format!("{response:?}");
+                assert_clean(host, all.as_bytes(), SECRET);
+                assert_clean(host, &response.body, SECRET);
+                assert!(!all.contains(sent.header("authorization").unwrap_or("absent")));
+                assert_eq!(response.body.len(), everything(&sent).len());
+                assert!(response.text().contains("HEX: ****"), "{}", response.text());
+                assert!(!response.trailers.is_empty(), "{response:?}");
+            }
+        }
+        // The servers did get it, and the host without a rule for it did not.
+        let requests = server.wait_requests(6);
+        assert_eq!(
+            requests[0].header("authorization"),
+            Some(&*format!("Bearer {SECRET}"))
+        );
+        assert!(
+            requests[2]
+                .header("authorization")
+                .unwrap()
+                .starts_with("Basic ")
+        );
+        assert_eq!(requests[4].header("authorization"), None);
+        let redacted = gateway.metric("portreeve_echo_redactions_total", &[]);
+        assert!(redacted >= 100.0, "{redacted}");
+        let record = gateway.wait_records(1, |record| {
+            record["server.address"] == "plain.good.test"
+                && record["portreeve.echo_redactions"].as_u64() > Some(15)
+        });
+        assert!(!record.is_empty());
+        assert!(!format!("{record:?}").contains(SECRET));
+        let _ = USER;
+    });
+}
+
+#[test]
+fn i5_not_in_interim_responses_nor_across_chunks() {
+    inside(|| {
+        let world = World::new();
+        let _server = server_h1(&world, |request| {
+            let authorization = request.header("authorization").unwrap();
+            let size = request.target[1..].parse().unwrap();
+            let mut raw = format!(
+                "HTTP/1.1 103 Early Hints\r\nlink: <{authorization}>\r\n\r\n\
+                 HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
+            .into_bytes();
+            for chunk in everything(request).as_bytes().chunks(size) {
+                raw.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                raw.extend_from_slice(chunk);
+                raw.extend_from_slice(b"\r\n");
+            }
+            raw.extend_from_slice(b"0\r\n\r\n");
+            Answer::raw(raw)
+        });
+        let gateway = gateway(&world, RULES);
+        for size in [1, 2, 3, 7, 16, 61] {
+            let responses = get(&world, &gateway, "api.good.test", &format!("/{size}"), "");
+            assert_eq!(responses.len(), 2, "{responses:?}");
+            assert!(responses[0].header("link").unwrap().contains("***"));
+            for response in &responses {
+                assert_clean("response", format!("{response:?}").as_bytes(), SECRET);
+                assert_clean("response", &response.body, SECRET);
+            }
+        }
+    });
+}
+
+#[test]
+fn i5_what_one_call_writes_no_other_reads() {
+    inside(|| {
+        let world = World::new();
+        // Keeps what it got and gives it to whoever asks, in parts as well.
+        let kept = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let _server = server_h1(&world, move |request| {
+            let mut kept = kept.lock().unwrap();
+            if let Some(authorization) = request.header("authorization") {
+                authorization.clone_into(&mut kept);
+                return Answer::ok("kept");
+            }
+            match request.header("range") {
+                None => Answer::ok(kept.clone()),
+                Some(range) => {
+                    let from: usize = range.trim_start_matches("bytes=").parse().unwrap();
+                    let to = (from + 10).min(kept.len());
+                    Answer::ok(&kept.as_bytes()[from..to])
+                        .status(206)
+                        .header("content-range", &format!("bytes {from}-{to}/*"))
+                }
+            }
+        });
+        let gateway = gateway(&world, RULES);
+        get(&world, &gateway, "api.good.test", "/", "");
+        let whole = get(&world, &gateway, "plain.good.test", "/", "")
+            .pop()
+            .unwrap();
+        assert_eq!(whole.text(), format!("Bearer {}", "*".repeat(SECRET.len())));
+        for from in 0..SECRET.len() {
+            let line = format!("range: bytes={from}\r\n");
+            let part = get(&world, &gateway, "plain.good.test", "/", &line)
+                .pop()
+                .unwrap();
+            let told = part
+                .body
+                .windows(8)
+                .any(|window| SECRET.as_bytes().windows(8).any(|secret| secret == window));
+            assert!(!told, "{from}: {}", part.text());
+        }
+    });
+}
+
+#[test]
+fn i5_refusals_tell_nothing() {
+    inside(|| {
+        let world = World::new();
+        let gateway = gateway(&world, RULES);
+        // The agent guesses: whether it was right must not show anywhere but in the mask.
+        let guess = "canary-7d/41+f0=8c&\"29".replace('"', "%22");
+        let lines = get_raw(
+            &world,
+            &gateway,
+            "plain.good.test",
+            &format!("/{guess}"),
+            "x-a: b\r\n",
+        );
+        assert_clean("page", &lines, SECRET);
+    });
+}
+
+#[test]
+fn clean_responses_are_byte_identical_and_events_come_at_once() {
+    inside(|| {
+        let world = World::new();
+        let body: Vec<u8> = (0..=255_u8).cycle().take(300_000).collect();
+        let expected = body.clone();
+        let server = server(&world, move |_| Answer::ok(body.clone()));
+        let gateway = gateway(&world, RULES);
+        for _ in 0..2 {
+            let response = get(&world, &gateway, "api.good.test", "/", "")
+                .pop()
+                .unwrap();
+            assert_eq!(response.body, expected);
+            assert_eq!(
+                get_h2(&world, &gateway, "api.good.test", "/").unwrap().body,
+                expected
+            );
+        }
+        assert!(
+            server
+                .requests()
+                .iter()
+                .all(|request| request.header("accept-encoding").is_some())
+        );
+        assert_eq!(gateway.metric("portreeve_echo_redactions_total", &[]), 0.0);
+    });
+}
+
+#[test]
+fn i5_a_body_that_cannot_be_looked_into_does_not_pass() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |request| {
+            let coding = request.target[1..].replace('+', ", ");
+            Answer::ok("x").header("content-encoding", &coding)
+        });
+        let gateway = gateway(&world, RULES);
+        for coding in ["compress", "rot13", "gzip+gzip", "dcb"] {
+            let path = format!("/{coding}");
+            let response = get(&world, &gateway, "plain.good.test", &path, "")
+                .pop()
+                .unwrap();
+            assert_eq!(response.status, 502, "{coding}");
+            assert!(
+                response.text().contains("urn:portreeve:undecodable"),
+                "{}",
+                response.text()
+            );
+        }
+        assert_eq!(server.requests().len(), 4);
+    });
+}
