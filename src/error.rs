@@ -103,6 +103,8 @@ pub enum Reason {
     NoHttp2,
     /// The server's response cannot be looked into for echoes of credentials.
     Undecodable,
+    /// A compressed response echoes a credential, and was cut.
+    EchoFound,
 
     // Of the record only: the exchange did not run to its end.
     /// The agent went away or reset the stream.
@@ -157,6 +159,7 @@ impl Reason {
         Self::UpstreamTimeout,
         Self::NoHttp2,
         Self::Undecodable,
+        Self::EchoFound,
         Self::AgentClosed,
         Self::Internal,
     ];
@@ -237,6 +240,7 @@ impl Reason {
             | Self::UpstreamTimeout
             | Self::NoHttp2
             | Self::Undecodable
+            | Self::EchoFound
             | Self::AgentClosed => ACCESS_DENIED,
         }
     }
@@ -479,6 +483,12 @@ impl Reason {
                 S::BAD_GATEWAY,
                 "Response not decodable",
                 "http_response_content_coding",
+            ),
+            Self::EchoFound => (
+                "echo_found",
+                S::BAD_GATEWAY,
+                "Credential echoed",
+                "http_response_incomplete",
             ),
             Self::AgentClosed => (
                 "agent_closed",

@@ -6,7 +6,8 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,
-    clippy::unwrap_used
+    clippy::unwrap_used,
+    missing_docs
 )]
 
 mod common;

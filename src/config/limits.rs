@@ -19,6 +19,8 @@ const BUFFER_MAX: u64 = 1 << 24;
 const HOLD_MAX: u64 = 1 << 30;
 /// The most memory for held bodies.
 const HELD_MAX: u64 = 1 << 40;
+/// The most that a compressed response may decode to.
+const DECODED_MAX: u64 = 1 << 40;
 /// The longest timeout.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
@@ -38,6 +40,12 @@ impl Check<'_> {
             head_bytes: self.buffer(written.head_bytes.as_ref(), default.head_bytes),
             head_fields: self.count(written.head_fields.as_ref(), default.head_fields),
             body_bytes: self.body_bytes(written.body_bytes.as_ref()),
+            decoded_bytes: self.bytes(
+                written.decoded_bytes.as_ref(),
+                BUFFER_MIN,
+                DECODED_MAX,
+                default.decoded_bytes,
+            ),
             streams: self.count(written.streams.as_ref(), default.streams),
             upstream_connections: self.count(
                 written.upstream_connections.as_ref(),

@@ -167,6 +167,9 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body. `None` for `"unlimited"`, the default.
     pub body_bytes: Option<u64>,
+    /// Bytes that a compressed response may decode to where the gateway looks into it for
+    /// echoes of credentials; longer ones are cut. Default 1GiB.
+    pub decoded_bytes: usize,
     /// Streams of one HTTP/2 connection at a time. Default 100.
     pub streams: u32,
     /// Connections to servers at a time. Default 10000.
@@ -208,6 +211,7 @@ impl Default for Limits {
             head_fields: 128,
             uri_bytes: 16 * 1024,
             body_bytes: None,
+            decoded_bytes: 1 << 30,
             streams: 100,
             upstream_connections: 10_000,
             upstream_connections_per_agent: 1_000,

@@ -89,6 +89,7 @@ table! {
         head_fields: Option<Number>,
         uri_bytes: Option<Text>,
         body_bytes: Option<Text>,
+        decoded_bytes: Option<Text>,
         streams: Option<Number>,
         upstream_connections: Option<Number>,
         upstream_connections_per_agent: Option<Number>,

@@ -293,6 +293,7 @@ fn settings(config: &Config) -> Settings {
         head_limits: head_limits(config),
         hold_bytes: config.limits.hold_bytes as u64,
         body_bytes: config.limits.body_bytes,
+        decoded_bytes: config.limits.decoded_bytes as u64,
         streams: config.limits.streams,
         timeouts: Timeouts {
             hello: timeouts.hello,

@@ -51,6 +51,8 @@ pub struct Settings {
     pub hold_bytes: u64,
     /// Most bytes of a request body.
     pub body_bytes: Option<u64>,
+    /// Most bytes that a compressed response body is decoded to, to look for echoes.
+    pub decoded_bytes: u64,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
     /// Deadlines.

@@ -103,7 +103,11 @@ impl<'a> Outcome<'a> {
             started: Instant::now(),
             sent: Arc::default(),
             received: Arc::default(),
-            echo: Echo::new(needles, connection.gateway.metrics.clone()),
+            echo: Echo::new(
+                needles,
+                connection.gateway.settings.decoded_bytes,
+                connection.gateway.metrics.clone(),
+            ),
             blind,
             state: Mutex::new(State {
                 slot: None,

@@ -33,6 +33,9 @@ pub enum BodyError {
     /// No byte for this long.
     #[error("no byte of the body came for {} s", .0.as_secs_f32())]
     Stalled(Duration),
+    /// A compressed body that echoes a secret: there is no masking it.
+    #[error("the body was cut because it echoes a credential")]
+    Echo,
     /// A coding in which it cannot be seen whether it echoes a secret.
     #[error("the body cannot be looked at: {0}")]
     Undecodable(&'static str),
@@ -44,7 +47,7 @@ impl BodyError {
     pub fn of_request(&self) -> Refusal {
         let reason = match self {
             Self::Cut | Self::Reset(_) => Reason::AgentClosed,
-            Self::Malformed(_) | Self::Undecodable(_) => Reason::Malformed,
+            Self::Malformed(_) | Self::Undecodable(_) | Self::Echo => Reason::Malformed,
             Self::TooLarge(_) => Reason::BodyTooLarge,
             Self::Stalled(_) => Reason::RequestTimeout,
         };
@@ -59,6 +62,7 @@ impl BodyError {
             Self::Malformed(_) | Self::TooLarge(_) => Reason::UpstreamMalformed,
             Self::Stalled(_) => Reason::UpstreamTimeout,
             Self::Undecodable(_) => Reason::Undecodable,
+            Self::Echo => Reason::EchoFound,
         };
         Refusal::new(reason, format!("response: {self}"))
     }
@@ -70,7 +74,7 @@ impl BodyError {
             Self::Reset(code) => *code,
             Self::Cut => ::h2::Reason::CANCEL,
             Self::Malformed(_) => ::h2::Reason::PROTOCOL_ERROR,
-            Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) => {
+            Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) | Self::Echo => {
                 ::h2::Reason::INTERNAL_ERROR
             }
         }

@@ -192,6 +192,81 @@ fn clean_responses_are_byte_identical_and_events_come_at_once() {
 }
 
 #[test]
+fn i5_a_compressed_echo_is_cut_and_what_is_clean_passes_unchanged() {
+    inside(|| {
+        let world = World::new();
+        let clean = gzip(&"no secret here ".repeat(9000));
+        let body = clean.clone();
+        let server = server(&world, move |request| {
+            let authorization = request.header("authorization").unwrap();
+            let body = match request.target.as_str() {
+                "/clean" => body.clone(),
+                _ => gzip(&format!("{}{authorization} and more", noise(300_000))),
+            };
+            Answer::ok(body).header("content-encoding", "gzip")
+        });
+        let gateway = gateway(&world, RULES);
+        let accept = "accept-encoding: gzip, compress, br;q=0.1\r\n";
+        let whole = get(&world, &gateway, "api.good.test", "/clean", accept)
+            .pop()
+            .unwrap();
+        assert_eq!(whole.body, clean);
+        assert_eq!(
+            get_h2(&world, &gateway, "api.good.test", "/clean")
+                .unwrap()
+                .body,
+            clean
+        );
+        let sent = server.requests();
+        assert_eq!(sent[0].header("accept-encoding"), Some("gzip, br;q=0.1"));
+        assert_eq!(sent[1].header("accept-encoding"), Some("identity"));
+
+        assert!(
+            get(&world, &gateway, "api.good.test", "/echo", accept).is_empty(),
+            "cut"
+        );
+        assert!(
+            get_h2(&world, &gateway, "api.good.test", "/echo").is_err(),
+            "reset"
+        );
+        let raw = get_raw(&world, &gateway, "api.good.test", "/echo", accept);
+        let start = raw
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap()
+            + 4;
+        let mut told = Vec::new();
+        let mut reader = flate2::read::GzDecoder::new(&raw[start..]);
+        let _ = std::io::Read::read_to_end(&mut reader, &mut told);
+        assert!(told.len() > 100_000, "{}", told.len());
+        assert_clean("cut body", &told, SECRET);
+        let records = gateway.wait_records(3, |record| record["portreeve.reason"] == "echo_found");
+        assert!(
+            records
+                .iter()
+                .all(|record| record["portreeve.echo_redactions"] == 1)
+        );
+        assert!(gateway.metric("portreeve_echo_redactions_total", &[]) >= 3.0);
+    });
+}
+
+/// Text that hardly compresses.
+fn noise(length: usize) -> String {
+    let mut state = 42_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'A' + u8::try_from((state >> 24) % 26).unwrap())
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+    writer.finish().unwrap()
+}
+
+#[test]
 fn i5_a_body_that_cannot_be_looked_into_does_not_pass() {
     inside(|| {
         let world = World::new();

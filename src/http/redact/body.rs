@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::Echo;
+use super::coded::{Coded, OVER_BUDGET};
 use super::coding::{Coding, Opaque};
 use crate::credential::echo::{Found, Scan};
 use crate::http::body::BodyError;
@@ -30,6 +31,8 @@ enum Look {
     Not,
     /// Its bytes as they are.
     Plain(Box<Scan>),
+    /// What its bytes decode to.
+    Coded(Box<Coded>),
     /// It cannot be looked into, so that no byte of it passes.
     Never(Opaque),
 }
@@ -42,6 +45,10 @@ impl<B> Redacting<B> {
             (Some(needles), Ok(Coding::Identity)) => {
                 Look::Plain(Box::new(Scan::new(needles.clone(), part)))
             }
+            (Some(needles), Ok(coding)) => match Coded::new(coding, needles, echo.budget) {
+                Some(coded) => Look::Coded(Box::new(coded)),
+                None => Look::Never("there is no decoder for it"),
+            },
             (Some(_), Err(what)) => Look::Never(what),
         };
         Self {
@@ -60,18 +67,23 @@ impl<B> Redacting<B> {
             Look::Not => return Ok(data),
             Look::Never(_) if data.is_empty() => return Ok(data),
             Look::Never(what) => return Err(BodyError::Undecodable(what)),
-            Look::Plain(scan) => scan.pass(data, last, &mut found),
+            Look::Plain(scan) => Ok(scan.pass(data, last, &mut found)),
+            Look::Coded(coded) => coded.pass(&data, last, &mut found),
         };
         if let (false, Some(needles)) = (found.is_empty(), &self.echo.needles) {
             self.echo.note(needles, &found);
         }
-        Ok(passed)
+        if let Err(BodyError::Undecodable(OVER_BUDGET)) = passed {
+            self.echo.over_budget();
+        }
+        passed
     }
 
     fn held(&self) -> usize {
         match &self.look {
             Look::Not | Look::Never(_) => 0,
             Look::Plain(scan) => scan.held(),
+            Look::Coded(coded) => coded.held(),
         }
     }
 }
