@@ -10,6 +10,8 @@
     missing_docs
 )]
 
+#[path = "credentials/attach.rs"]
+mod attach;
 mod common;
 #[path = "credentials/echo.rs"]
 mod echo;
@@ -22,6 +24,7 @@ use common::world::SERVER;
 use common::{Answer, GatewayProcess, Upstream, World};
 
 pub const SECRET: &str = "canary-7d/41+f0=8c&\"29";
+pub const COOKIE: &str = "cookie-canary-5b0d3e";
 pub const USER: &str = "builder-bot";
 
 pub const CONFIG: &str = r#"
@@ -35,6 +38,8 @@ allow_networks = ["203.0.113.0/24", "2001:db8:1::/64"]
 [upstream.resolve]
 "api.good.test" = ["203.0.113.10", "2001:db8:1::10"]
 "git.good.test" = ["203.0.113.10", "2001:db8:1::10"]
+"maps.good.test" = ["203.0.113.10", "2001:db8:1::10"]
+"shop.good.test" = ["203.0.113.10", "2001:db8:1::10"]
 "plain.good.test" = ["203.0.113.10", "2001:db8:1::10"]
 [[agent]]
 name = "builder"
@@ -52,6 +57,27 @@ name = "git"
 secret = { file = "../canary" }
 hosts = ["git.good.test"]
 attach = { basic = "builder-bot" }
+[[credential]]
+name = "maps"
+secret = { file = "../canary" }
+hosts = ["maps.good.test"]
+attach = { query = "key" }
+[[credential]]
+name = "shop"
+secret = { file = "../cookie" }
+hosts = ["shop.good.test"]
+attach = { cookie = "session" }
+[[rule]]
+name = "maps"
+agents = ["builder"]
+hosts = ["maps.good.test"]
+credential = "maps"
+record_query = true
+[[rule]]
+name = "shop"
+agents = ["builder"]
+hosts = ["shop.good.test"]
+credential = "shop"
 [[rule]]
 name = "api"
 agents = ["builder"]
@@ -68,13 +94,20 @@ agents = ["builder"]
 hosts = ["plain.good.test"]
 "#;
 
+const NAMES: [&str; 5] = [
+    "api.good.test",
+    "git.good.test",
+    "maps.good.test",
+    "plain.good.test",
+    "shop.good.test",
+];
+
 /// A server for the names of [`CONFIG`].
 pub fn server(
     world: &World,
     script: impl Fn(&common::Request) -> Answer + Send + Sync + 'static,
 ) -> Upstream {
-    let names = ["api.good.test", "git.good.test", "plain.good.test"];
-    Upstream::start(&world.internet, &world.ca, &names, script)
+    Upstream::start(&world.internet, &world.ca, &NAMES, script)
 }
 
 /// A server that speaks HTTP/1 only.
@@ -82,8 +115,7 @@ pub fn server_h1(
     world: &World,
     script: impl Fn(&common::Request) -> Answer + Send + Sync + 'static,
 ) -> Upstream {
-    let names = ["api.good.test", "git.good.test", "plain.good.test"];
-    let mut tls = world.ca.server(&names);
+    let mut tls = world.ca.server(&NAMES);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Upstream::https(&world.internet, SERVER, 443, tls, script)
 }
@@ -93,6 +125,7 @@ pub fn gateway<'w>(world: &'w World, rules: &str) -> GatewayProcess<'w> {
         .gateway_builder(CONFIG)
         .rule("rules.toml", rules)
         .secret("canary", SECRET)
+        .secret("cookie", COOKIE)
         .start()
 }
 

@@ -119,31 +119,37 @@ impl Check<'_> {
             );
             return None;
         }
-        match (&attach.header, &attach.bearer, &attach.basic) {
-            (Some(header), None, None) => {
-                let name = self.parse(header, credential_field);
-                let format = match &attach.format {
-                    Some(text) => self.parse_hidden(text, format),
-                    None => Some(Attach::PLACEHOLDER.to_owned()),
-                };
-                Some(Attach::Header {
-                    name: name?,
-                    format: format?,
-                })
-            }
-            (None, Some(bearer), None) => {
+        let written::Attach {
+            header,
+            format: _,
+            bearer,
+            basic,
+            query,
+            cookie,
+        } = attach;
+        match (header, bearer, basic, query, cookie) {
+            (Some(header), None, None, None, None) => self.header(header, attach.format.as_ref()),
+            (None, Some(bearer), None, None, None) => {
                 if !bearer.get_ref() {
                     let message = "`bearer` is `true` or left out";
                     self.error(bearer.span(), message, "write `attach = { bearer = true }`");
                 }
                 Some(Attach::Bearer)
             }
-            (None, None, Some(user)) => {
+            (None, None, Some(user), None, None) => {
                 let user = self.parse_hidden(user, basic_user)?;
                 Some(Attach::Basic { user })
             }
+            (None, None, None, Some(key), None) => {
+                let key = self.parse_hidden(key, query_key)?;
+                Some(Attach::Query { key })
+            }
+            (None, None, None, None, Some(name)) => {
+                let name = self.parse_hidden(name, cookie_name)?;
+                Some(Attach::Cookie { name })
+            }
             _ => {
-                let message = "`attach` needs exactly one of `header`, `bearer` and `basic`";
+                let message = "`attach` needs exactly one of `header`, `bearer`, `basic`, `query` and `cookie`";
                 self.exactly_one(
                     damaged,
                     written,
@@ -153,6 +159,18 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    fn header(&mut self, header: &Text, written: Option<&Text>) -> Option<Attach> {
+        let name = self.parse(header, credential_field);
+        let format = match written {
+            Some(text) => self.parse_hidden(text, format),
+            None => Some(Attach::PLACEHOLDER.to_owned()),
+        };
+        Some(Attach::Header {
+            name: name?,
+            format: format?,
+        })
     }
 
     /// The key that is missing may be one that was told to be wrong.
@@ -242,6 +260,26 @@ fn basic_user(text: &str) -> Result<String, Complaint> {
         return Err(Complaint::new("`basic` has a control character").help("write the user name"));
     }
     Ok(text.to_owned())
+}
+
+/// A key as servers name them: nothing that a secret pasted by mistake would look like.
+fn query_key(text: &str) -> Result<String, Complaint> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.$[] ".contains(c);
+    if (1..=64).contains(&text.len()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new("`query` is no key of a query")
+        .help("the name of the key, such as `key` or `access_token`; the secret is its value"))
+}
+
+/// RFC 6265 §4.1.1: a token.
+fn cookie_name(text: &str) -> Result<String, Complaint> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if (1..=64).contains(&text.len()) && text.chars().all(token) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new("`cookie` is no name of a cookie")
+        .help("the cookie's name alone, such as `session`; the secret is its value"))
 }
 
 #[cfg(test)]

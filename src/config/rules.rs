@@ -75,7 +75,7 @@ impl Check<'_> {
         self.credential_of(rule, &hosts, schemes, known);
         let credential = rule.credential.as_ref().map(Spanned::get_ref);
         let spec = credential.and_then(|name| known.credentials.spec(name));
-        let attached = spec.map(|spec| spec.attach.header());
+        let attached = spec.and_then(|spec| spec.attach.header());
         self.fixed_words(rule);
         Rule {
             name: name.unwrap_or_else(|| RuleName::new("?")),

@@ -160,12 +160,14 @@ table! {
 }
 
 table! {
-    /// `attach`: exactly one of `header`, `bearer` and `basic`.
+    /// `attach`: exactly one of them; `format` goes with `header`.
     Attach {
         header: Option<Text>,
         format: Option<Text>,
         bearer: Option<Spanned<bool>>,
         basic: Option<Text>,
+        query: Option<Text>,
+        cookie: Option<Text>,
     }
 }
 

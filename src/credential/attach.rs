@@ -1,8 +1,11 @@
-//! From a secret to the header field that carries it.
+//! From a secret to the header field or the key of the query that carries it.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use zeroize::Zeroizing;
 
 use super::{Attach, Cause};
@@ -12,7 +15,10 @@ impl Attach {
     /// What is made of the secret on the wire and would let others in as well.
     pub(super) fn derived(&self, secret: &Secret) -> Vec<Secret> {
         match self {
-            Self::Header { .. } | Self::Bearer => Vec::new(),
+            // The value in a query is one of the forms that are looked for anyway.
+            Self::Header { .. } | Self::Bearer | Self::Query { .. } | Self::Cookie { .. } => {
+                Vec::new()
+            }
             Self::Basic { user } => {
                 let pair = Zeroizing::new([user.as_bytes(), b":", secret.expose()].concat());
                 vec![Secret::new(STANDARD.encode(&*pair).into_bytes())]
@@ -20,11 +26,28 @@ impl Attach {
         }
     }
 
+    /// What is put into a request.
+    pub(super) fn parts(&self, secret: &Secret) -> Result<Parts, Cause> {
+        match self {
+            Self::Query { key } => Ok(Parts::Query(QueryPair::new(key, secret))),
+            Self::Header { .. } | Self::Bearer | Self::Basic { .. } | Self::Cookie { .. } => {
+                let (name, value) = self.field(secret)?;
+                Ok(Parts::Field(name, value))
+            }
+        }
+    }
+
     /// The field, its value marked sensitive: never indexed by HPACK, never printed.
-    pub(super) fn field(&self, secret: &Secret) -> Result<(HeaderName, HeaderValue), Cause> {
+    fn field(&self, secret: &Secret) -> Result<(HeaderName, HeaderValue), Cause> {
         let secret = secret.expose();
         check_bytes(secret)?;
+        let name = self.header().unwrap_or(http::header::AUTHORIZATION);
         let value = match self {
+            Self::Cookie { name } => {
+                check_cookie(secret)?;
+                Zeroizing::new([name.as_bytes(), b"=", secret].concat())
+            }
+            Self::Query { .. } => Zeroizing::new(secret.to_vec()),
             Self::Header { format, .. } => fill(format, secret),
             Self::Bearer => fill("Bearer {secret}", secret),
             Self::Basic { user } => {
@@ -38,7 +61,72 @@ impl Attach {
             class: "next to a character of `format`",
         })?;
         value.set_sensitive(true);
-        Ok((self.header(), value))
+        Ok((name, value))
+    }
+}
+
+/// What a credential puts into a request.
+#[derive(Clone, Debug)]
+pub(super) enum Parts {
+    /// A header field, its value sensitive.
+    Field(HeaderName, HeaderValue),
+    /// A key of the query.
+    Query(QueryPair),
+}
+
+/// A key of the query and its secret value.
+#[derive(Clone, Debug)]
+pub struct QueryPair {
+    key: String,
+    /// Key and value as they go over the wire.
+    encoded: Arc<Secret>,
+}
+
+/// The unreserved characters of RFC 3986 §2.3 stand for themselves.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+impl QueryPair {
+    fn new(key: &str, secret: &Secret) -> Self {
+        let encode = |bytes| percent_encoding::percent_encode(bytes, ESCAPED);
+        let pair = format!("{}={}", encode(key.as_bytes()), encode(secret.expose()));
+        Self {
+            key: key.to_owned(),
+            encoded: Arc::new(Secret::new(pair.into_bytes())),
+        }
+    }
+
+    /// The key, not encoded.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Puts the pair behind what `target` has of a query.
+    pub fn append_to(&self, target: &mut String) {
+        let separator = match target.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        target.push_str(separator);
+        // Percent-encoded, hence ASCII.
+        target.push_str(std::str::from_utf8(self.encoded.expose()).unwrap_or_default());
+    }
+}
+
+/// RFC 6265 §4.1.1: what a cookie's value may not hold beyond what no field may.
+fn check_cookie(secret: &[u8]) -> Result<(), Cause> {
+    let bad = |byte: &u8| matches!(byte, b' ' | b'"' | b',' | b';' | b'\\');
+    match secret.iter().position(bad) {
+        Some(at) => Err(Cause::BadByte {
+            position: at.saturating_add(1),
+            class: "a space, quote, comma, semicolon or backslash, which ends a cookie",
+        }),
+        None => Ok(()),
     }
 }
 
@@ -69,6 +157,30 @@ fn check_bytes(secret: &[u8]) -> Result<(), Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn query_pairs_are_encoded_and_appended() {
+        let pair = QueryPair::new("api key", &Secret::new(b"a&b=c/\xff".to_vec()));
+        for (target, expected) in [
+            ("/a", "/a?api%20key=a%26b%3Dc%2F%FF"),
+            ("/a?", "/a?api%20key=a%26b%3Dc%2F%FF"),
+            ("/a?b=c", "/a?b=c&api%20key=a%26b%3Dc%2F%FF"),
+        ] {
+            let mut target = target.to_owned();
+            pair.append_to(&mut target);
+            assert_eq!(target, expected);
+        }
+        assert!(!format!("{pair:?}").contains("a%26b"));
+    }
+
+    #[test]
+    fn cookies_hold_no_separators() {
+        let cookie = Attach::Cookie { name: "sid".into() };
+        assert_eq!(value(&cookie, b"abc=").unwrap(), "sid=abc=");
+        for secret in [&b"a;b"[..], b"a b", b"a\"b", b"a,b", b"a\\b"] {
+            assert!(value(&cookie, secret).is_err());
+        }
+    }
 
     fn value(attach: &Attach, secret: &[u8]) -> Result<String, Cause> {
         let (_, value) = attach.field(&Secret::new(secret.to_vec()))?;

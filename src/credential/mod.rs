@@ -17,6 +17,7 @@ use http::HeaderName;
 use crate::name::{CredentialName, Host};
 use crate::policy::rule::Place;
 
+pub use attach::QueryPair;
 pub use source::{Cause, SECRET_MAX};
 pub use store::{Attachment, Problem, Store};
 
@@ -64,6 +65,16 @@ pub enum Attach {
         /// The user-id; holds no colon.
         user: String,
     },
+    /// A key of the query, in place of any of the same name.
+    Query {
+        /// The key, not encoded.
+        key: String,
+    },
+    /// A cookie, in place of all others (RFC 6265 §4.2).
+    Cookie {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Attach {
@@ -72,10 +83,12 @@ impl Attach {
 
     /// The header field that attaching sets, so that nobody else may.
     #[must_use]
-    pub fn header(&self) -> HeaderName {
+    pub fn header(&self) -> Option<HeaderName> {
         match self {
-            Self::Header { name, .. } => name.clone(),
-            Self::Bearer | Self::Basic { .. } => http::header::AUTHORIZATION,
+            Self::Header { name, .. } => Some(name.clone()),
+            Self::Bearer | Self::Basic { .. } => Some(http::header::AUTHORIZATION),
+            Self::Cookie { .. } => Some(http::header::COOKIE),
+            Self::Query { .. } => None,
         }
     }
 }

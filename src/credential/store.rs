@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::attach::{Parts, QueryPair};
 use super::echo::Needles;
 use super::source::Lookup;
 use super::{Cause, Spec};
@@ -35,8 +36,7 @@ struct Ready {
     derived: Vec<Arc<Secret>>,
     /// What was attached before: a server may still echo it, and it may still be valid.
     past: Vec<Arc<Secret>>,
-    header: HeaderName,
-    value: HeaderValue,
+    parts: Parts,
     generation: u64,
 }
 
@@ -93,11 +93,18 @@ impl std::error::Error for Problem {
 pub struct Attachment {
     /// Header fields to set, in place of any of the same name; values are sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Keys to put into the query, in place of any of the same name.
+    pub query: Vec<QueryPair>,
     /// Changes whenever the attached bytes change, so that it can stand for them in a key.
     pub generation: u64,
 }
 
 impl Attachment {
+    /// The keys of the query it sets: nothing else may set them on this request.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().map(QueryPair::key)
+    }
+
     /// The names it sets: nothing else may set them on this request.
     pub fn sets(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter().map(|(name, _)| name)
@@ -148,7 +155,7 @@ impl Store {
         lookup: Lookup<'_>,
     ) -> Result<Ready, Cause> {
         let secret = Arc::new(spec.source.read(lookup)?);
-        let (header, value) = spec.attach.field(&secret)?;
+        let parts = spec.attach.parts(&secret)?;
         let before = previous.and_then(|store| store.entries.get(&spec.name));
         let past = before.map(Entry::past).unwrap_or_default();
         let unchanged = before
@@ -170,8 +177,7 @@ impl Store {
                 .collect(),
             past,
             secret,
-            header,
-            value,
+            parts,
             generation,
         })
     }
@@ -207,10 +213,16 @@ impl Store {
         let Some(ready) = &entry.ready else {
             return refuse("has no secret at the gateway just now".to_owned());
         };
-        Ok(Attachment {
-            headers: vec![(ready.header.clone(), ready.value.clone())],
+        let mut attachment = Attachment {
+            headers: Vec::new(),
+            query: Vec::new(),
             generation: ready.generation,
-        })
+        };
+        match &ready.parts {
+            Parts::Field(name, value) => attachment.headers.push((name.clone(), value.clone())),
+            Parts::Query(pair) => attachment.query.push(pair.clone()),
+        }
+        Ok(attachment)
     }
 
     /// Whether `text` holds one of the secrets, whole.

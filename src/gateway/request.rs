@@ -15,7 +15,7 @@ use crate::http::raw::RawHead;
 use crate::http::redact::Agentward;
 use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
-use crate::http::strip;
+use crate::http::strip::{self, Sets};
 use crate::http::upstream::{Exchange, Extras, Key, Outgoing};
 use crate::policy::rule::Cookies;
 use crate::policy::{Allowed, Decision};
@@ -153,10 +153,15 @@ fn strip(
     attachment: Option<&Attachment>,
     outcome: &Outcome<'_>,
 ) -> Result<Allowed, Refusal> {
-    let sets: Vec<HeaderName> = attachment
+    let fields: Vec<HeaderName> = attachment
         .map(|attachment| attachment.sets().cloned().collect())
         .unwrap_or_default();
-    strip::request(&mut allowed, outcome.agent(), &sets)?;
+    let keys: Vec<&str> = attachment.iter().flat_map(|it| it.keys()).collect();
+    let sets = Sets {
+        fields: &fields,
+        keys: &keys,
+    };
+    strip::request(&mut allowed, outcome.agent(), sets)?;
     outcome.echo().narrow(allowed.headers_mut());
     Ok(allowed)
 }

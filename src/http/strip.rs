@@ -109,17 +109,22 @@ pub fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
     name == other || folded(name) == folded(other)
 }
 
+/// What a credential is going to set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sets<'a> {
+    /// Header fields.
+    pub fields: &'a [HeaderName],
+    /// Keys of the query, not encoded.
+    pub keys: &'a [&'a str],
+}
+
 /// Strips an allowed request: what never passes, foreign authenticators where the rule
-/// attaches a credential (`sets` names the fields it will set), then the rule's own
+/// attaches a credential (`sets` says what it will set), then the rule's own
 /// `remove_headers` and `set_headers`.
 ///
 /// # Errors
 /// [`Reason::ForeignCredential`] where the rule says `foreign_credentials = "refuse"`.
-pub fn request(
-    allowed: &mut Allowed,
-    agent: &AgentName,
-    sets: &[HeaderName],
-) -> Result<(), Refusal> {
+pub fn request(allowed: &mut Allowed, agent: &AgentName, sets: Sets<'_>) -> Result<(), Refusal> {
     remove_where(allowed.headers_mut(), is_removed);
     let Some(rule) = allowed.rule().cloned() else {
         return Ok(());
@@ -143,12 +148,13 @@ pub fn request(
 fn foreign_authenticators(
     allowed: &mut Allowed,
     rule: &Rule,
-    sets: &[HeaderName],
+    sets: Sets<'_>,
 ) -> Result<(), Refusal> {
-    let foreign =
-        |name: &HeaderName| is_authenticator(name) || sets.iter().any(|set| is_same(name, set));
+    let foreign = |name: &HeaderName| {
+        is_authenticator(name) || sets.fields.iter().any(|set| is_same(name, set))
+    };
     let query = allowed.request().target.query();
-    let kept = query.and_then(without_authenticators);
+    let kept = query.and_then(|query| without_authenticators(query, sets.keys));
     if rule.foreign_credentials == ForeignCredentials::Refuse {
         let header = allowed.request().headers.keys().find(|name| foreign(name));
         let found = header
@@ -180,13 +186,16 @@ fn foreign_authenticators(
 ///
 /// Keys are compared percent-decoded and separators are both `&` and `;`, so that no
 /// spelling that some server reads as `key=` stays.
-fn without_authenticators(query: &str) -> Option<String> {
-    let authenticates = |part: &&str| part.split(';').any(is_authenticating_pair);
+fn without_authenticators(query: &str, keys: &[&str]) -> Option<String> {
+    let authenticates = |part: &&str| {
+        part.split(';')
+            .any(|pair| is_authenticating_pair(pair, keys))
+    };
     let (foreign, kept): (Vec<&str>, Vec<&str>) = query.split('&').partition(authenticates);
     (!foreign.is_empty()).then(|| kept.join("&"))
 }
 
-fn is_authenticating_pair(pair: &str) -> bool {
+fn is_authenticating_pair(pair: &str, keys: &[&str]) -> bool {
     let key = pair.split('=').next().unwrap_or_default();
     let mut key = Cow::Borrowed(key.as_bytes());
     for _ in 0..LAYERS_MAX {
@@ -194,6 +203,7 @@ fn is_authenticating_pair(pair: &str) -> bool {
         if decoded.len() == key.len() {
             return AUTHENTICATOR_KEYS
                 .iter()
+                .chain(keys)
                 .any(|word| key.eq_ignore_ascii_case(word.as_bytes()));
         }
         key = Cow::Owned(decoded);
@@ -250,9 +260,14 @@ mod tests {
             ("a=1;key=x&b=2", Some("b=2")),
             ("keys=1&monkey=2", None),
             ("KEY=1", Some("")),
+            ("my%20key=1&a", Some("a")),
             ("%25252525256bey=x&a=1", Some("a=1")),
         ] {
-            assert_eq!(without_authenticators(query).as_deref(), kept, "{query}");
+            assert_eq!(
+                without_authenticators(query, &["My Key"]).as_deref(),
+                kept,
+                "{query}"
+            );
         }
     }
 

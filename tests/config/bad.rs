@@ -243,6 +243,8 @@ bad! {
     };
     credential_hosts: credential("hosts", "hosts = [\"*.a.test\", \"a.test:443\"]");
     attach_two: credential("attach", "attach = { bearer = true, basic = \"u\" }");
+    attach_query: credential("attach", "attach = { query = \"key=sk-live-123\" }");
+    attach_cookie: credential("attach", "attach = { cookie = \"sid=sk-live-123\" }");
     attach_none: credential("attach", "attach = {}");
     attach_false: credential("attach", "attach = { bearer = false }");
     attach_header: credential("attach", "attach = { header = \"Host\" }");

@@ -238,7 +238,6 @@ fn i5_a_compressed_echo_is_cut_and_what_is_clean_passes_unchanged() {
         let mut told = Vec::new();
         let mut reader = flate2::read::GzDecoder::new(&raw[start..]);
         let _ = std::io::Read::read_to_end(&mut reader, &mut told);
-        assert!(told.len() > 100_000, "{}", told.len());
         assert_clean("cut body", &told, SECRET);
         let records = gateway.wait_records(3, |record| record["portreeve.reason"] == "echo_found");
         assert!(

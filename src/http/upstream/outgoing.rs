@@ -15,7 +15,6 @@ use crate::policy::Allowed;
 use crate::policy::Scheme;
 
 /// What leaves. There is no way to one but through [`Allowed`].
-#[derive(Debug)]
 pub struct Outgoing {
     /// As decided.
     pub method: Method,
@@ -23,7 +22,7 @@ pub struct Outgoing {
     pub authority: Authority,
     /// Clear or TLS.
     pub scheme: Scheme,
-    /// Path and query, octet for octet as decided, but for stripped query keys.
+    /// Path and query, octet for octet as decided, but for stripped and attached query keys.
     pub target: String,
     /// Stripped, set, and with the credential.
     pub headers: HeaderMap,
@@ -37,6 +36,16 @@ pub struct Outgoing {
     pub passed: Arc<Passed>,
     /// Most bytes of the body.
     pub body_limit: Option<u64>,
+}
+
+/// Neither the target nor the headers, which may hold secrets.
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the agent said of its request beyond the decision.
@@ -64,6 +73,10 @@ impl Outgoing {
         }
         own.extend(attachment.iter().flat_map(Attachment::sets).cloned());
         let mut request = allowed.into_request();
+        let mut target = request.target.as_str().to_owned();
+        for pair in attachment.iter().flat_map(|attachment| &attachment.query) {
+            pair.append_to(&mut target);
+        }
         for (name, value) in attachment
             .into_iter()
             .flat_map(|attachment| attachment.headers)
@@ -74,7 +87,7 @@ impl Outgoing {
             method: request.method,
             authority: request.authority,
             scheme: request.scheme,
-            target: request.target.as_str().to_owned(),
+            target,
             headers: request.headers,
             te_trailers: extras.te_trailers,
             trailers: extras.trailers,
