@@ -3,7 +3,10 @@
 // A test may give up.
 #![allow(
     clippy::expect_used,
+    clippy::float_cmp,
+    clippy::format_push_string,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     clippy::panic,
     clippy::string_slice,
     clippy::unwrap_used,

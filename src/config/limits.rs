@@ -28,24 +28,16 @@ impl Check<'_> {
     /// Checks `[limits]`.
     pub(super) fn limits(&mut self, written: &written::Limits) -> Limits {
         let default = Limits::default();
+        let requests = written.requests_per_agent.as_ref();
         let mut limits = Limits {
             connections: self.count(written.connections.as_ref(), default.connections),
-            requests_per_agent: self.count(
-                written.requests_per_agent.as_ref(),
-                default.requests_per_agent,
-            ),
+            requests_per_agent: self.count(requests, default.requests_per_agent),
             hold_bytes: self.bytes(written.hold_bytes.as_ref(), 0, HOLD_MAX, default.hold_bytes),
             held_bytes: self.bytes(written.held_bytes.as_ref(), 0, HELD_MAX, default.held_bytes),
             hello_bytes: self.buffer(written.hello_bytes.as_ref(), default.hello_bytes),
             head_bytes: self.buffer(written.head_bytes.as_ref(), default.head_bytes),
             head_fields: self.count(written.head_fields.as_ref(), default.head_fields),
             body_bytes: self.body_bytes(written.body_bytes.as_ref()),
-            decoded_bytes: self.bytes(
-                written.decoded_bytes.as_ref(),
-                BUFFER_MIN,
-                DECODED_MAX,
-                default.decoded_bytes,
-            ),
             streams: self.count(written.streams.as_ref(), default.streams),
             upstream_connections: self.count(
                 written.upstream_connections.as_ref(),
@@ -90,6 +82,8 @@ impl Check<'_> {
             default.upstream_connections_per_agent,
             ("upstream_connections", limits.upstream_connections),
         );
+        let decoded = written.decoded_bytes.as_ref();
+        limits.decoded_bytes = self.bytes(decoded, BUFFER_MIN, DECODED_MAX, limits.decoded_bytes);
         limits.held_bytes_per_agent = self.held_bytes_per_agent(written, &limits);
         limits.uri_bytes = self.uri_bytes(written.uri_bytes.as_ref(), limits.head_bytes);
         limits

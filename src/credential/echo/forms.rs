@@ -35,8 +35,12 @@ const UNESCAPED: [&[u8]; 7] = [
 pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut plain = Vec::new();
     base64_forms(value, &mut plain);
-    plain.push(hex(value, |text, byte| write!(text, "{byte:02x}")));
-    plain.push(hex(value, |text, byte| write!(text, "{byte:02X}")));
+    plain.push(map(value, |text, byte| {
+        text.put(format_args!("{byte:02x}"));
+    }));
+    plain.push(map(value, |text, byte| {
+        text.put(format_args!("{byte:02X}"));
+    }));
     let mut all = Vec::new();
     for form in &plain {
         // An encoder may have met another: `+`, `/` and `=` in a query, `\/` in JSON.
@@ -55,10 +59,10 @@ pub(super) fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
 /// Base64 of any text around the value: by where it begins in a group of three bytes, the
 /// characters that depend on the value alone.
 fn base64_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
-    for before in 0..3_usize {
-        let text = Zeroizing::new([&b"\0\0"[..before], value].concat());
+    for before in [&b""[..], b"\0", b"\0\0"] {
+        let text = Zeroizing::new([before, value].concat());
         // Characters that also hold bits of what stands before or after are left out.
-        let first = (before * 8).div_ceil(6);
+        let first = (before.len() * 8).div_ceil(6);
         let end = text.len() * 8 / 6;
         for engine in [&STANDARD, &URL] {
             let encoded = engine.encode(&*text);
@@ -67,41 +71,36 @@ fn base64_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
     }
 }
 
-fn hex(value: &[u8], digits: impl Fn(&mut String, u8) -> std::fmt::Result) -> Vec<u8> {
-    let mut text = String::with_capacity(value.len() * 2);
-    for &byte in value {
-        // Writing to a string does not fail.
-        let _ = digits(&mut text, byte);
-    }
-    text.into_bytes()
-}
-
 fn escaped_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
     for unescaped in UNESCAPED {
         let kept = |byte: u8| byte.is_ascii_alphanumeric() || unescaped.contains(&byte);
         into.push(map(value, |text, byte| {
             if kept(byte) {
-                push(text, byte)
+                text.byte(byte);
             } else {
-                write!(text, "%{byte:02X}")
+                text.put(format_args!("%{byte:02X}"));
             }
         }));
         into.push(map(value, |text, byte| {
             if kept(byte) {
-                push(text, byte)
+                text.byte(byte);
             } else {
-                write!(text, "%{byte:02x}")
+                text.put(format_args!("%{byte:02x}"));
             }
         }));
         // Forms write a space as `+`.
         into.push(map(value, |text, byte| match byte {
-            b' ' => push(text, b'+'),
-            byte if kept(byte) => push(text, byte),
-            byte => write!(text, "%{byte:02X}"),
+            b' ' => text.byte(b'+'),
+            byte if kept(byte) => text.byte(byte),
+            byte => text.put(format_args!("%{byte:02X}")),
         }));
     }
-    into.push(map(value, |text, byte| write!(text, "%{byte:02X}")));
-    into.push(map(value, |text, byte| write!(text, "%{byte:02x}")));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("%{byte:02X}"));
+    }));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("%{byte:02x}"));
+    }));
     json_forms(value, into);
     html_forms(value, into);
 }
@@ -120,27 +119,37 @@ fn json_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
     ] {
         into.push(map(value, |text, byte| {
             if short.contains(&byte) {
-                push(text, b'\\').and_then(|()| push(text, byte))
+                text.byte(b'\\');
+                text.byte(byte);
             } else if unicode.contains(&byte) {
-                write!(text, "\\u{byte:04x}")
+                text.put(format_args!("\\u{byte:04x}"));
             } else {
-                push(text, byte)
+                text.byte(byte);
             }
         }));
         into.push(map(value, |text, byte| {
             if short.contains(&byte) {
-                push(text, b'\\').and_then(|()| push(text, byte))
+                text.byte(b'\\');
+                text.byte(byte);
             } else if unicode.contains(&byte) {
-                write!(text, "\\u{byte:04X}")
+                text.put(format_args!("\\u{byte:04X}"));
             } else {
-                push(text, byte)
+                text.byte(byte);
             }
         }));
     }
-    into.push(map(value, |text, byte| write!(text, "\\u{byte:04x}")));
-    into.push(map(value, |text, byte| write!(text, "\\u{byte:04X}")));
-    into.push(map(value, |text, byte| write!(text, "\\x{byte:02x}")));
-    into.push(map(value, |text, byte| write!(text, "\\x{byte:02X}")));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("\\u{byte:04x}"));
+    }));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("\\u{byte:04X}"));
+    }));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("\\x{byte:02x}"));
+    }));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("\\x{byte:02X}"));
+    }));
 }
 
 fn html_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
@@ -166,37 +175,46 @@ fn html_forms(value: &[u8], into: &mut Vec<Vec<u8>>) {
         (b'=', "&#x3D;"),
     ];
     into.push(entities(value, &[NAMED, wide]));
-    into.push(map(value, |text, byte| write!(text, "&#{byte};")));
-    into.push(map(value, |text, byte| write!(text, "&#x{byte:x};")));
-    into.push(map(value, |text, byte| write!(text, "&#x{byte:X};")));
+    into.push(map(value, |text, byte| text.put(format_args!("&#{byte};"))));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("&#x{byte:x};"));
+    }));
+    into.push(map(value, |text, byte| {
+        text.put(format_args!("&#x{byte:X};"));
+    }));
 }
 
 fn entities(value: &[u8], tables: &[&[(u8, &str)]]) -> Vec<u8> {
     map(value, |text, byte| {
         let mut rows = tables.iter().flat_map(|table| table.iter());
         match rows.find(|(escaped, _)| *escaped == byte) {
-            Some((_, entity)) => text.write_str(entity),
-            None => push(text, byte),
+            Some((_, entity)) => text.put(format_args!("{entity}")),
+            None => text.byte(byte),
         }
     })
 }
 
-fn map(value: &[u8], mut write: impl FnMut(&mut Text, u8) -> std::fmt::Result) -> Vec<u8> {
+fn map(value: &[u8], mut write: impl FnMut(&mut Text, u8)) -> Vec<u8> {
     let mut text = Text(Vec::with_capacity(value.len()));
     for &byte in value {
-        // Writing to a vector does not fail.
-        let _ = write(&mut text, byte);
+        write(&mut text, byte);
     }
     text.0
 }
 
-fn push(text: &mut Text, byte: u8) -> std::fmt::Result {
-    text.0.push(byte);
-    Ok(())
-}
-
 /// Bytes that can be formatted into; secrets need not be UTF-8.
 struct Text(Vec<u8>);
+
+impl Text {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a vector does not fail.
+        let _ = self.write_fmt(text);
+    }
+}
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {

@@ -25,7 +25,7 @@ pub struct Needles {
     /// The first two bytes of any form; a form of one byte stands for all that it begins.
     begins: Box<[u64; PAIRS]>,
     /// Every first byte.
-    first: [bool; 256],
+    first: [u64; 4],
     longest: usize,
     /// Every stretch of [`FRAGMENT`] bytes of any form.
     fragments: HashMap<[u8; FRAGMENT], u32>,
@@ -86,13 +86,15 @@ impl Needles {
             longest: sorted.iter().map(|(form, _)| form.len()).max().unwrap_or(0),
             credentials,
             begins: Box::new([0; PAIRS]),
-            first: [false; 256],
+            first: [0; 4],
             fragments: HashMap::new(),
             sorted: Vec::new(),
         };
         for (form, owner) in &sorted {
             if let [first, rest @ ..] = form.as_slice() {
-                needles.first[usize::from(*first)] = true;
+                if let Some(word) = needles.first.get_mut(usize::from(first / 64)) {
+                    *word |= 1 << (first % 64);
+                }
                 if let Some(second) = rest.first() {
                     let (word, bit) = place(*first, *second);
                     if let Some(word) = needles.begins.get_mut(word) {
@@ -178,14 +180,18 @@ impl Needles {
     fn begins_form(&self, bytes: &[u8]) -> bool {
         match bytes {
             [] => return false,
-            [first] if !self.first[usize::from(*first)] => return false,
+            [first] => {
+                let word = self.first.get(usize::from(first / 64));
+                if word.is_none_or(|word| word & (1 << (first % 64)) == 0) {
+                    return false;
+                }
+            }
             [first, second, ..] => {
                 let (word, bit) = place(*first, *second);
                 if self.begins.get(word).is_none_or(|word| word & bit == 0) {
                     return false;
                 }
             }
-            [_] => {}
         }
         let after = self
             .sorted

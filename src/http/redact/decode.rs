@@ -106,9 +106,10 @@ impl Inflate {
             && let Some(first) = input.first()
         {
             let zlib = first & 0x0f == 8 && first >> 4 <= 7;
-            self.member = Some(match self.gzip {
-                true => Decompress::new_gzip(GZIP_WINDOW_BITS),
-                false => Decompress::new(zlib),
+            self.member = Some(if self.gzip {
+                Decompress::new_gzip(GZIP_WINDOW_BITS)
+            } else {
+                Decompress::new(zlib)
             });
         }
         let Some(member) = self.member.as_mut().filter(|_| !self.ended) else {

@@ -75,7 +75,7 @@ impl Frames {
     fn read_header(&mut self) -> Option<()> {
         let next = match self.at {
             At::Block => self.block(),
-            At::Frame => self.frame()?,
+            At::Frame => self.frame().ok()?,
             At::Content(..) | At::Rest(_) => None,
         };
         if let Some(next) = next {
@@ -94,25 +94,28 @@ impl Frames {
         Some(At::Content(usize::try_from(size).ok()?, bits & 1 == 1))
     }
 
-    /// §3.1.1.1 and §3.1.2; the outer `None` for no frame, the inner while it is not whole.
-    fn frame(&mut self) -> Option<Option<At>> {
+    /// §3.1.1.1 and §3.1.2; `None` while it is not whole, an error for what is no frame.
+    fn frame(&mut self) -> Result<Option<At>, ()> {
         let Some((magic, rest)) = self.header.split_first_chunk::<4>() else {
-            return Some(None);
+            return Ok(None);
         };
         let magic = u32::from_le_bytes(*magic);
         if magic & !0xf == SKIPPABLE {
             let size: Option<[u8; 4]> = rest.try_into().ok();
             let size = size.map(u32::from_le_bytes).map(usize::try_from);
-            return Some(size.map(|size| At::Rest(size.unwrap_or(usize::MAX))));
+            return Ok(size.map(|size| At::Rest(size.unwrap_or(usize::MAX))));
         }
         if magic != FRAME {
-            return None;
+            return Err(());
         }
         let Some((descriptor, rest)) = rest.split_first() else {
-            return Some(None);
+            return Ok(None);
         };
         let single = descriptor & 0x20 != 0;
-        let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let dictionary = match descriptor & 3 {
+            3 => 4,
+            bytes => usize::from(bytes),
+        };
         let content_size = match descriptor >> 6 {
             0 => usize::from(single),
             1 => 2,
@@ -121,7 +124,7 @@ impl Frames {
         };
         let whole = usize::from(!single) + dictionary + content_size;
         self.checksum = descriptor & 4 != 0;
-        Some((rest.len() >= whole).then_some(At::Block))
+        Ok((rest.len() >= whole).then_some(At::Block))
     }
 }
 
