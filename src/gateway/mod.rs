@@ -1,8 +1,8 @@
 //! The way of a connection and of a request (DESIGN section 3), and what they share.
 //!
-//! Read [`accept`], then [`connection`], then [`request`]: three levels, one function each.
-//! Every outcome ends in [`outcome`]. [`answers`] is the same policy for DNS; [`drain`] and
-//! [`reload`] change the course while it runs.
+//! Read `accept.rs`, then `connection.rs`, then `request.rs`: three levels, one function each.
+//! Every outcome ends in `outcome.rs`. `answers.rs` is the same policy for DNS; `drain.rs` and
+//! `reload.rs` change the course while it runs.
 
 mod accept;
 mod answers;

@@ -104,6 +104,16 @@ impl Drop for Shell {
     }
 }
 
+/// Says `up`, and `again` when it is continued: only then does it have the terminal, and what
+/// is typed before goes to the shell.
+fn write_waiting(jail: &Jail) {
+    let script = "from signal import *\n\
+        signal(SIGINT, SIG_DFL)\n\
+        signal(SIGCONT, lambda *_: print('again', flush=True))\n\
+        print('up', flush=True)\nwhile True: pause()\n";
+    std::fs::write(jail.path("work/waiting.py"), script).unwrap();
+}
+
 #[test]
 fn a_command_in_the_foreground() {
     let Some(jail) = Jail::new() else { return };
@@ -118,13 +128,14 @@ fn a_command_in_the_foreground() {
     shell.wait("OUTER ");
     assert_eq!(shell.code(), "130");
     // Ctrl-Z, fg, Ctrl-C.
-    shell.keys("eval $JAIL sh -c \"'echo u''p; exec sleep 1000'\"\n");
+    write_waiting(&jail);
+    shell.keys("eval $JAIL python3 waiting.py\n");
     shell.wait("up\r\n");
     shell.keys("\x1a");
     shell.wait("Stopped");
     shell.keys("jobs; fg\n");
     shell.wait("Stopped");
-    shell.wait("sleep");
+    shell.wait("again\r\n");
     shell.keys("\x03");
     shell.wait("OUTER ");
     assert_eq!(shell.code(), "130");
@@ -148,13 +159,13 @@ fn an_interactive_shell_with_jobs_of_its_own() {
     shell.keys("\x03");
     shell.wait("INNER ");
     assert_eq!(shell.code(), "130");
-    shell.keys("sh -c 'echo u\"\"p; exec sleep 1000'\n");
+    write_waiting(&jail);
+    shell.keys("python3 waiting.py\n");
     shell.wait("up\r\n");
     shell.keys("\x1a");
     shell.wait("Stopped");
     shell.keys("fg\n");
-    shell.wait("fg\r\n");
-    shell.wait("sleep 1000");
+    shell.wait("again\r\n");
     shell.keys("\x03");
     shell.wait("INNER ");
     assert_eq!(shell.code(), "130");
@@ -182,7 +193,7 @@ fn a_resize_is_told_to_the_command() {
     let terminal = format!("/dev{}", shell.wait("="));
     let script = "import os, signal, sys\n\
         def told(*_):\n print(os.get_terminal_size(), flush=True)\n os.get_terminal_size().columns == 77 and sys.exit(5)\n\
-        signal.signal(signal.SIGWINCH, told)\nprint('ready', flush=True)\nsignal.pause()\n";
+        signal.signal(signal.SIGWINCH, told)\nprint('ready', flush=True)\nwhile True: signal.pause()\n";
     std::fs::write(jail.path("work/resize.py"), script).unwrap();
     shell.keys("eval $JAIL python3 resize.py\n");
     shell.wait("ready");
