@@ -61,6 +61,8 @@ pub enum Reason {
     DeniedByRule,
     /// The request carries its own authenticator where the rule attaches one.
     ForeignCredential,
+    /// A detector found what must not leave.
+    Detected,
     /// Too many refusals for this agent just now.
     RateLimited,
     /// As many requests of this agent run as may.
@@ -139,6 +141,7 @@ impl Reason {
         Self::NoRule,
         Self::DeniedByRule,
         Self::ForeignCredential,
+        Self::Detected,
         Self::RateLimited,
         Self::RequestLimit,
         Self::HoldLimit,
@@ -220,6 +223,7 @@ impl Reason {
             | Self::NoRule
             | Self::DeniedByRule
             | Self::ForeignCredential
+            | Self::Detected
             | Self::RateLimited
             | Self::RequestLimit
             | Self::HoldLimit
@@ -369,6 +373,7 @@ impl Reason {
                 "Foreign credential",
                 DENIED,
             ),
+            Self::Detected => ("detected", S::FORBIDDEN, "Data that must not leave", DENIED),
             Self::RateLimited => (
                 "rate_limited",
                 S::TOO_MANY_REQUESTS,

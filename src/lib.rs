@@ -10,6 +10,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod dlp;
 pub mod dns;
 pub mod error;
 pub mod gateway;

@@ -16,6 +16,7 @@
 //! | `portreeve.rule` | the rule that decided |
 //! | `portreeve.rule.place` | where that rule is written, file:line |
 //! | `portreeve.credential` | name of the credential that was attached |
+//! | `portreeve.detections` | what was found that must not leave: detector, action, keyed fingerprint and place of each, between `; ` |
 //! | `portreeve.policy.generation` | number of the rules in force |
 //! | `client.address` | where the connection came from |
 //! | `client.port` | its port |
@@ -81,6 +82,10 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "portreeve.credential",
         "name of the credential that was attached",
+    ),
+    (
+        "portreeve.detections",
+        "what was found that must not leave: detector, action, keyed fingerprint and place of each, between `; `",
     ),
     (
         "portreeve.policy.generation",

@@ -1,6 +1,6 @@
 //! The one audit entry of a connection or request.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,6 +47,8 @@ pub struct Record {
     pub rule_place: Option<Arc<str>>,
     /// The credential that was attached.
     pub credential: Option<CredentialName>,
+    /// What was found in it that must not leave.
+    pub detections: Vec<Detection>,
     /// Number of the rules in force.
     pub generation: Option<u64>,
     /// Where the connection came from.
@@ -97,6 +99,33 @@ pub struct Record {
     pub gateway_version: Option<&'static str>,
     /// What is missing, in gap records.
     pub gap: Option<Gap>,
+}
+
+/// Something that a detector found: where, and what came of it, never the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// The detector's name.
+    pub detector: Box<str>,
+    /// `block` or `alert`.
+    pub action: &'static str,
+    /// As the agent reads it: "header `x-note`".
+    pub place: String,
+    /// Tells whether two findings are the same data, to who has both records; keyed, so that
+    /// nobody can try values.
+    pub fingerprint: String,
+}
+
+/// As in records: `github-token block 0123456789abcdef in header `x-note``.
+impl Display for Detection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            detector,
+            action,
+            place,
+            fingerprint,
+        } = self;
+        write!(f, "{detector} {action} {fingerprint} {place}")
+    }
 }
 
 impl Record {
@@ -198,6 +227,9 @@ impl<M: SerializeMap> Fields<M> {
             "portreeve.credential",
             record.credential.as_ref().map(CredentialName::as_str),
         )?;
+        let detections: Vec<String> = record.detections.iter().map(Detection::to_string).collect();
+        let detections = (!detections.is_empty()).then(|| detections.join("; "));
+        self.capped("portreeve.detections", detections.as_deref(), LONG)?;
         self.put("portreeve.policy.generation", record.generation)
     }
 

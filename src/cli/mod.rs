@@ -4,6 +4,7 @@ mod ca;
 pub mod check;
 mod demo;
 mod exec;
+pub mod dlp;
 mod harden;
 mod log;
 pub mod nft;
@@ -61,6 +62,8 @@ enum Command {
     Check(wiring::CheckArgs),
     /// Make, show and export the CA that agents trust
     Ca(wiring::CaArgs),
+    /// Look for data that must not leave, and show how
+    Dlp(wiring::DlpArgs),
     /// Render, apply, verify and remove the packet filter table
     Nft(wiring::NftArgs),
 }
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => wiring::check(&args),
         Command::Ca(args) => wiring::ca(&args),
+        Command::Dlp(args) => wiring::dlp(&args),
         Command::Nft(args) => wiring::nft(&args),
     }
 }

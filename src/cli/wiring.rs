@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, ca, check, complain, complain_of, nft};
+use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, ca, check, complain, complain_of, dlp, nft};
 use crate::config::{self, Config, Env, Findings};
 use crate::nft::Settings;
 
@@ -27,6 +27,16 @@ pub struct CaArgs {
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: ca::Command,
+}
+
+/// Options of `dlp`.
+#[derive(Debug, clap::Args)]
+pub struct DlpArgs {
+    /// The configuration [default: /etc/portreeve/portreeve.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: dlp::Command,
 }
 
 /// Options of `nft`.
@@ -58,6 +68,21 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     match done {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => failed(&error),
+    }
+}
+
+pub fn dlp(args: &DlpArgs) -> ExitCode {
+    let detectors = match config::detectors(args.config.as_deref(), &Env::system()) {
+        Ok(detectors) => detectors,
+        Err(findings) => return usage(&Failure::Config(findings)),
+    };
+    match dlp::run(&args.command, detectors, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(EXIT_USAGE)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::settings::{Agent, Config};
 use super::source::File;
 use super::written;
 use crate::credential::Spec;
+use crate::dlp::Detector;
 use crate::policy::rule::{Place, Rule};
 use crate::policy::{Mode, Policy, agents, shadow};
 
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub rules: Vec<Rule>,
     /// The credentials, without their secrets.
     pub credentials: Vec<Spec>,
+    /// What must not leave: the shipped detectors and the operator's.
+    pub detectors: Vec<Detector>,
     /// What may not have been meant.
     pub warnings: Findings,
 }
@@ -99,8 +102,8 @@ pub fn load_for_command(
 type RulesFile = (File, Option<Read<written::Rules>>);
 
 #[derive(Default)]
-struct Load {
-    findings: Findings,
+pub(super) struct Load {
+    pub(super) findings: Findings,
     /// Names of all files, in the order they were read.
     files: Vec<Arc<str>>,
     /// Whether some rules file could not be read, so that a name may be missing for that.
@@ -157,6 +160,7 @@ impl Load {
             .map(|folder| self.rules_files(folder))
             .unwrap_or_default();
         files.extend(self.allowed_hosts());
+        let detectors = self.detectors(path, &file, &written);
         let ports = self.command_line.is_none().then_some(&*redirect.ports);
         let (rules, credentials) = self.policy(&files, &agents, ports);
         if rules.is_empty() && !self.findings.has_errors() {
@@ -173,6 +177,7 @@ impl Load {
             agents: agents.all,
             rules,
             credentials: credentials.specs,
+            detectors,
             warnings: Findings::default(),
         })
     }
@@ -222,7 +227,7 @@ impl Load {
         }
     }
 
-    fn file(&mut self, path: &Path) -> Option<File> {
+    pub(super) fn file(&mut self, path: &Path) -> Option<File> {
         match File::read(path) {
             Ok(file) => {
                 self.files.push(file.name.clone());
@@ -318,6 +323,21 @@ impl Load {
             let written = read(&file, &mut self.findings);
             return vec![(file, written)];
         }
+        let mut files = Vec::new();
+        for path in self.listed(folder) {
+            let Some(file) = self.file(&path) else {
+                self.unread = true;
+                continue;
+            };
+            let written = read(&file, &mut self.findings);
+            self.unread |= written.is_none();
+            files.push((file, written));
+        }
+        files
+    }
+
+    /// Every `*.toml` of the folder but hidden ones, in byte order of name.
+    pub(super) fn listed(&mut self, folder: &Path) -> Vec<PathBuf> {
         let listed = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let entries = match listed {
             Ok(entries) => entries,
@@ -336,17 +356,7 @@ impl Load {
             })
             .collect();
         names.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
-        let mut files = Vec::new();
-        for name in names {
-            let Some(file) = self.file(&folder.join(name)) else {
-                self.unread = true;
-                continue;
-            };
-            let written = read(&file, &mut self.findings);
-            self.unread |= written.is_none();
-            files.push((file, written));
-        }
-        files
+        names.into_iter().map(|name| folder.join(name)).collect()
     }
 
     /// Credentials of all files first, as rules may name those of any file.

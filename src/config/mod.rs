@@ -9,6 +9,7 @@
 mod agents;
 mod check;
 mod credentials;
+mod dlp;
 mod fault;
 mod fields;
 mod finding;
@@ -31,6 +32,7 @@ mod units;
 mod upstream;
 mod written;
 
+pub use dlp::detectors;
 pub use finding::{Finding, Findings, Severity};
 pub use load::{CommandLine, Loaded, load, load_for_command};
 pub use locate::Env;

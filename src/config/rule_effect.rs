@@ -72,6 +72,7 @@ impl Check<'_> {
                 rule.remove_headers.as_ref().map(Spanned::span),
             ),
             ("cookies", rule.cookies.as_ref().map(Spanned::span)),
+            ("dlp", rule.dlp.as_ref().map(Spanned::span)),
             (
                 "share_upstream",
                 rule.share_upstream.as_ref().map(Spanned::span),

@@ -15,7 +15,7 @@ use super::units::Complaint;
 use super::written;
 use crate::name::{AgentName, CredentialName, RuleName};
 use crate::policy::agents::is_reserved;
-use crate::policy::rule::{Agents, Place, Rule};
+use crate::policy::rule::{Agents, Dlp, Place, Rule};
 
 /// What rules refer to, and what all files share.
 pub(super) struct Known<'a> {
@@ -108,6 +108,7 @@ impl Check<'_> {
             cookies: self.cookies(rule),
             share_upstream: is_true(rule.share_upstream.as_ref()),
             record_query: is_true(rule.record_query.as_ref()),
+            dlp: self.dlp(rule),
         }
     }
 
@@ -151,22 +152,21 @@ impl Check<'_> {
         }))
     }
 
+    fn dlp(&mut self, rule: &written::Rule) -> Dlp {
+        let words = [
+            ("default", Dlp::Default),
+            ("strict", Dlp::Strict),
+            ("off", Dlp::Off),
+        ];
+        let text = rule.dlp.as_ref();
+        text.and_then(|text| self.word("dlp", text, &words))
+            .unwrap_or_default()
+    }
+
     /// Keys of which this version knows one value.
     fn fixed_words(&mut self, rule: &written::Rule) {
         if let Some(text) = &rule.tls {
             self.word("tls", text, &[("intercept", ())]);
-        }
-        let detectors = rule.dlp.as_ref().filter(|text| text.get_ref() != "off");
-        if let Some(text) = detectors {
-            let message = format!(
-                "`{}` is no value of `dlp`: this version has no detectors",
-                text.get_ref()
-            );
-            self.error(
-                text.span(),
-                message,
-                "leave `dlp` out, or write `dlp = \"off\"`",
-            );
         }
     }
 }

@@ -57,6 +57,15 @@ impl File {
         })
     }
 
+    /// A file that is part of the program.
+    pub(super) fn embedded(name: &str, text: &str) -> Self {
+        Self {
+            name: name.into(),
+            folder: PathBuf::new(),
+            text: text.to_owned(),
+        }
+    }
+
     /// Stands for no file at all: nothing is written in it.
     pub(super) fn none() -> Self {
         Self {

@@ -35,6 +35,7 @@ table! {
     /// `portreeve.toml`.
     Box {
         rules: Option<Text>,
+        dlp: Option<Text>,
         mode: Option<Text>,
         state_dir: Option<Text>,
         listen: Listen,
@@ -198,6 +199,29 @@ table! {
         record_query: Option<Spanned<bool>>,
         dlp: Option<Text>,
         tls: Option<Text>,
+    }
+}
+
+table! {
+    /// A file of detectors.
+    DetectorFile { detector: Vec<Spanned<Detector>> }
+}
+
+table! {
+    /// `[[detector]]`
+    Detector {
+        name: Option<Text>,
+        title: Option<Text>,
+        shapes: Option<Texts>,
+        check: Option<Text>,
+        boundary: Option<Text>,
+        entropy: Option<Spanned<f64>>,
+        default: Option<Text>,
+        strict: Option<Text>,
+        allow_to: Option<Texts>,
+        authenticates: Option<Spanned<bool>>,
+        examples: Option<Texts>,
+        counter_examples: Option<Texts>,
     }
 }
 

@@ -253,6 +253,13 @@ impl Store {
         Ok(Needles::new(values)?.map(Arc::new))
     }
 
+    /// Every secret that is at hand, for the search for secrets that leave.
+    pub fn secrets(&self) -> impl Iterator<Item = (&CredentialName, &Secret)> {
+        self.entries
+            .iter()
+            .filter_map(|(name, entry)| Some((name, &*entry.ready.as_ref()?.secret)))
+    }
+
     /// Every configured name, in order.
     pub fn names(&self) -> impl Iterator<Item = &CredentialName> {
         self.entries.keys()

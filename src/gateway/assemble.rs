@@ -18,7 +18,9 @@ use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
 use crate::credential::Store;
+use crate::dlp::{Detector, Detectors};
 use crate::http::h1::HeadLimits;
+use crate::http::scan::FingerprintKey;
 use crate::http::upstream::pool::PoolSettings;
 use crate::http::upstream::{self, Upstreams};
 use crate::metrics::Metrics;
@@ -139,6 +141,7 @@ pub async fn assemble_with_ca(
         held: Shares::new(limits.held_bytes / 1024, limits.held_bytes_per_agent / 1024),
         refusals: RefusalLimit::new(limits.refusals_per_second),
         active: ArcSwap::from_pointee(active(&loaded, 1, None)),
+        fingerprints: Arc::new(FingerprintKey::random().during("cannot make a key")?),
         agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
         leaves,
         upstreams,
@@ -161,6 +164,7 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
         let problem = with_causes(&problem);
         tracing::error!("{problem}; rules that attach it answer 503 until a reload finds it");
     }
+    let detectors = detectors(&loaded.detectors, &credentials);
     let policy = loaded.policy(generation);
     if policy.mode() == Mode::Observe {
         tracing::warn!("mode is \"observe\": what no rule allows is recorded and let through");
@@ -172,7 +176,23 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
         policy,
         credentials,
         echoes,
+        detectors: detectors.into(),
     }
+}
+
+/// The detectors of the configuration, and one for each secret that the gateway holds.
+fn detectors(written: &[Detector], credentials: &Store) -> Detectors {
+    let mut all = written.to_vec();
+    for (name, secret) in credentials.secrets() {
+        match Detector::of_secret(name.as_str(), secret) {
+            Some(detector) => all.push(detector),
+            None => tracing::warn!(
+                credential = %name,
+                "the secret is too short to be looked for in what leaves"
+            ),
+        }
+    }
+    Detectors::new(all)
 }
 
 /// The state folder belongs to the gateway alone; the CA refuses one that is open to others.

@@ -30,8 +30,10 @@ pub use self::refusals::RefusalLimit;
 use crate::audit::Log;
 use crate::ca::Leaves;
 use crate::credential::Store;
+use crate::dlp::Detectors;
 use crate::http::canonical::HeadBounds;
 use crate::http::h1::HeadLimits;
+use crate::http::scan::FingerprintKey;
 use crate::http::upstream::Upstreams;
 use crate::metrics::Metrics;
 use crate::net::dial::Dialler;
@@ -99,6 +101,8 @@ pub struct Active {
     pub credentials: Store,
     /// What must not come back.
     pub echoes: Echoes,
+    /// What must not leave, the secrets of `credentials` among it.
+    pub detectors: Arc<Detectors>,
 }
 
 /// Everything that connections share.
@@ -127,6 +131,8 @@ pub struct Gateway {
     pub held: Shares,
     /// Answers to sources that are nobody's.
     pub refusals: RefusalLimit,
+    /// Keys the fingerprints of what detectors find.
+    pub fingerprints: Arc<FingerprintKey>,
     /// Bounds.
     pub settings: Settings,
     /// Running connections and streams.

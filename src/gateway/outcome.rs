@@ -18,6 +18,7 @@ use crate::http::passing::{Passed, Passing, TrailerNames};
 use crate::http::raw::{Protocol, RawHead};
 use crate::http::redact::Echo;
 use crate::http::responder::{Responder, SendFailure};
+use crate::http::scan::Found;
 use crate::http::upstream::Arrived;
 use crate::metrics::{Direction, Lookup, Metrics};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
@@ -47,6 +48,7 @@ pub struct Outcome<'a> {
     echo: Echo,
     /// Why responses to the agent cannot be looked at.
     blind: Option<Refusal>,
+    found: Arc<Found>,
     state: Mutex<State>,
 }
 
@@ -109,6 +111,7 @@ impl<'a> Outcome<'a> {
                 connection.gateway.metrics.clone(),
             ),
             blind,
+            found: Arc::default(),
             state: Mutex::new(State {
                 slot: None,
                 running: None,
@@ -146,6 +149,11 @@ impl<'a> Outcome<'a> {
     /// It could not: the request is refused.
     pub fn can_redact(&self) -> Result<(), Refusal> {
         self.blind.clone().map_or(Ok(()), Err)
+    }
+
+    /// What detectors find in the request.
+    pub fn found(&self) -> &Arc<Found> {
+        &self.found
     }
 
     /// Takes the request's share of what its agent may run at a time, and its place in the
@@ -325,12 +333,26 @@ impl<'a> Outcome<'a> {
         record.duration = Some(self.started.elapsed());
         record.request_bytes = Some(self.sent.bytes());
         record.response_bytes = Some(self.received.bytes());
+        self.fill_detections(record);
         let lost = self
             .sent
             .trailers_lost()
             .saturating_add(self.received.trailers_lost());
         record.trailers_lost = (lost > 0).then_some(lost);
         record.echo_redactions = Some(self.echo.count()).filter(|count| *count > 0);
+    }
+
+    /// What was found, and nothing of it: a path that holds data is not shown either.
+    fn fill_detections(&self, record: &mut Record) {
+        const MASKED: &str = "[masked]";
+        record.detections = self.found.detections();
+        let (in_path, in_query) = self.found.in_target();
+        if in_path {
+            record.path = Some(MASKED.to_owned());
+        }
+        if in_query && record.query.is_some() {
+            record.query = Some(MASKED.to_owned());
+        }
     }
 
     fn count(&self, record: &Record, rule: Option<&RuleName>) {
@@ -349,6 +371,7 @@ impl<'a> Outcome<'a> {
                 metrics.names.lookup(Lookup::Failed);
             }
         }
+        metrics.dlp.scanned(self.found.scanned());
         metrics.requests.finished(self.started.elapsed());
         metrics
             .requests

@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::outcome::{self, INTERIM, Outcome};
 use super::serve::{LINGER_BYTES, LINGER_TIME};
 use crate::credential::Attachment;
+use crate::dlp::Profile;
 use crate::error::Refusal;
 use crate::http::body::{Body, BodyError};
 use crate::http::canonical::canonical;
@@ -15,9 +16,10 @@ use crate::http::raw::RawHead;
 use crate::http::redact::Agentward;
 use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
+use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::upstream::{Exchange, Extras, Key, Outgoing};
-use crate::policy::rule::Cookies;
+use crate::policy::rule::{Cookies, Dlp};
 use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
 
@@ -87,8 +89,16 @@ async fn answer(
     let allowed = decide(active, request, outcome)?; // 6
     let attachment = attachment(active, &allowed, outcome)?;
     let allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
+    let scanner = scanner(connection, active, &allowed, outcome);
+    if let Some(scanner) = &scanner {
+        let request = allowed.request();
+        scanner.head(&request.target, &request.headers)?; // 8
+    }
     let body = body.take().unwrap_or_else(Body::empty);
-    let body = hold(connection, body, expects_continue, responder, outcome).await?; // 8
+    let mut body = hold(connection, body, expects_continue, responder, outcome).await?;
+    if let Some(scanner) = scanner {
+        body = scanner.body(body)?;
+    }
     let key = key(connection, &allowed, attachment.as_ref(), outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
     let extras = Extras {
@@ -164,6 +174,29 @@ fn strip(
     strip::request(&mut allowed, outcome.agent(), sets)?;
     outcome.echo().narrow(allowed.headers_mut());
     Ok(allowed)
+}
+
+/// Step 8: what this request is scanned by; `None` where its rule says `dlp = "off"`. Before
+/// the credential is attached, so that only what the agent itself brings is found.
+fn scanner(
+    connection: &Connection,
+    active: &Active,
+    allowed: &Allowed,
+    outcome: &Outcome<'_>,
+) -> Option<Scanner> {
+    let profile = match allowed.rule().map_or(Dlp::Default, |rule| rule.dlp) {
+        Dlp::Default => Profile::Default,
+        Dlp::Strict => Profile::Strict,
+        Dlp::Off => return None,
+    };
+    Some(Scanner {
+        detectors: active.detectors.clone(),
+        profile,
+        host: allowed.request().authority.host.clone(),
+        key: connection.gateway.fingerprints.clone(),
+        found: outcome.found().clone(),
+        metrics: connection.gateway.metrics.clone(),
+    })
 }
 
 /// Step 8, hold: a short body of declared length is read before anything is dialled. An

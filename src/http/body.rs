@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 
+use super::scan::Scanned;
 use super::upstream::response::ResponseBody;
 use super::{h2, incoming};
 use crate::error::{Reason, Refusal};
@@ -39,6 +40,9 @@ pub enum BodyError {
     /// A coding in which it cannot be seen whether it echoes a secret.
     #[error("the body cannot be looked at: {0}")]
     Undecodable(&'static str),
+    /// A detector found what must not leave; the sentence names it and the place.
+    #[error("{0}")]
+    Detected(Arc<str>),
 }
 
 impl BodyError {
@@ -50,6 +54,7 @@ impl BodyError {
             Self::Malformed(_) | Self::Undecodable(_) | Self::Echo => Reason::Malformed,
             Self::TooLarge(_) => Reason::BodyTooLarge,
             Self::Stalled(_) => Reason::RequestTimeout,
+            Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
         };
         Refusal::new(reason, format!("request: {self}"))
     }
@@ -63,6 +68,8 @@ impl BodyError {
             Self::Stalled(_) => Reason::UpstreamTimeout,
             Self::Undecodable(_) => Reason::Undecodable,
             Self::Echo => Reason::EchoFound,
+            // The request's body, found out after the response began.
+            Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
         };
         Refusal::new(reason, format!("response: {self}"))
     }
@@ -72,7 +79,7 @@ impl BodyError {
     pub fn reset_code(&self) -> ::h2::Reason {
         match self {
             Self::Reset(code) => *code,
-            Self::Cut => ::h2::Reason::CANCEL,
+            Self::Cut | Self::Detected(_) => ::h2::Reason::CANCEL,
             Self::Malformed(_) => ::h2::Reason::PROTOCOL_ERROR,
             Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) | Self::Echo => {
                 ::h2::Reason::INTERNAL_ERROR
@@ -92,6 +99,8 @@ pub enum Body {
     H2(h2::Incoming),
     /// A response on its way from a server.
     Response(Box<ResponseBody>),
+    /// A request body that is scanned while it streams.
+    Scanned(Box<Scanned>),
 }
 
 impl From<Bytes> for Body {
@@ -130,7 +139,7 @@ impl Body {
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Held(data, trailers) => Some(Self::Held(data.clone(), trailers.clone())),
-            Self::H1(_) | Self::H2(_) | Self::Response(_) => None,
+            Self::H1(_) | Self::H2(_) | Self::Response(_) | Self::Scanned(_) => None,
         }
     }
 
@@ -213,6 +222,7 @@ impl http_body::Body for Body {
             Self::H1(body) => body.poll_frame(cx),
             Self::H2(body) => body.poll_frame(cx),
             Self::Response(body) => body.poll_frame(cx),
+            Self::Scanned(body) => body.poll_frame(cx),
         }
     }
 
@@ -222,6 +232,7 @@ impl http_body::Body for Body {
             Self::H1(body) => body.is_end(),
             Self::H2(body) => body.is_end(),
             Self::Response(body) => body.is_end(),
+            Self::Scanned(body) => body.is_end(),
         }
     }
 
@@ -237,6 +248,10 @@ impl http_body::Body for Body {
                 .map(SizeHint::with_exact)
                 .unwrap_or_default(),
             Self::Response(body) => body
+                .remaining()
+                .map(SizeHint::with_exact)
+                .unwrap_or_default(),
+            Self::Scanned(body) => body
                 .remaining()
                 .map(SizeHint::with_exact)
                 .unwrap_or_default(),

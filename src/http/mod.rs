@@ -16,5 +16,6 @@ pub mod raw;
 pub mod redact;
 pub mod refusal;
 pub mod responder;
+pub mod scan;
 pub mod strip;
 pub mod upstream;

@@ -27,7 +27,7 @@ pub use self::requests::{
 pub use self::state::{AdminRefusal, Audit, AuditNumbers, Reload, State};
 pub use self::table::{Doc, FAMILIES, Kind};
 pub use self::upstream::{
-    Credentials, DnsVerdict, Lookup, Names, OpenUpstream, Protocol, Upstream,
+    Credentials, Dlp, DnsVerdict, Lookup, Names, OpenUpstream, Protocol, Upstream,
 };
 use crate::name::{AgentName, RuleName};
 
@@ -48,6 +48,8 @@ pub struct Metrics {
     pub upstream: Upstream,
     /// Credentials.
     pub credentials: Credentials,
+    /// Detectors.
+    pub dlp: Dlp,
     /// DNS.
     pub names: Names,
     /// The audit log.
@@ -70,6 +72,7 @@ impl Metrics {
             requests: Requests::new(&builder),
             upstream: Upstream::new(&builder),
             credentials: Credentials::new(&builder),
+            dlp: Dlp::new(&builder),
             names: Names::new(&builder),
             audit: Audit::new(&builder),
             state: State::new(&builder),

@@ -102,6 +102,10 @@ table! {
         "1 while the secret of a credential cannot be had, by its name."
     ECHO_REDACTIONS: Counter "echo_redactions_total" ["credential"]
         "Echoes of a credential found in responses and kept from the agent, by its name."
+    DLP_FINDINGS: Counter "dlp_findings_total" ["detector", "action"]
+        "What detectors found in requests, by detector and action (alert or block)."
+    DLP_SCANNED: Counter "dlp_scanned_bytes_total" []
+        "Bytes of requests that were scanned by detectors."
     DNS_QUERIES: Counter "dns_queries_total" ["verdict"]
         "DNS queries of agents, by what was answered."
     RESOLVER_LOOKUPS: Counter "resolver_lookups_total" ["result"]

@@ -30,6 +30,7 @@ fn used() -> Metrics {
         .tls
         .handshake(Side::Agent, Handshake::Complete, Duration::from_millis(2));
     metrics.requests.finished(Duration::from_millis(20));
+    metrics.dlp.found("github-token", "block");
     metrics
 }
 

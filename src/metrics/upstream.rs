@@ -141,6 +141,31 @@ impl Credentials {
     }
 }
 
+/// What detectors find.
+pub struct Dlp {
+    findings: Family<IntCounter>,
+    scanned: IntCounter,
+}
+
+impl Dlp {
+    pub(super) fn new(builder: &Builder<'_>) -> Self {
+        Self {
+            findings: builder.named(&table::DLP_FINDINGS, 1),
+            scanned: builder.counter(&table::DLP_SCANNED),
+        }
+    }
+
+    /// Counts a finding of a detector, by the action that follows.
+    pub fn found(&self, detector: &str, action: &'static str) {
+        self.findings.child(&[detector, action]).inc();
+    }
+
+    /// Counts bytes that were looked at.
+    pub fn scanned(&self, bytes: u64) {
+        self.scanned.inc_by(bytes);
+    }
+}
+
 /// DNS queries of agents, and look-ups of the gateway.
 pub struct Names {
     queries: ByLabel<DnsVerdict>,

@@ -5,7 +5,8 @@ use http::{HeaderMap, Method};
 use super::path::{PathPattern, Target};
 use super::request::{Request, Scheme};
 use super::rule::{
-    Action, Agents, Cookies, ForeignCredentials, HostPattern, Hosts, Methods, Place, Rule, Schemes,
+    Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods, Place, Rule,
+    Schemes,
 };
 use crate::name::{Authority, Host, RuleName};
 
@@ -39,6 +40,7 @@ pub(crate) fn rule(name: &str, hosts: &[&str]) -> Rule {
         cookies: Cookies::Pass,
         share_upstream: false,
         record_query: false,
+        dlp: Dlp::Default,
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Rule {
     pub share_upstream: bool,
     /// Whether the record shows the query string.
     pub record_query: bool,
+    /// Whether and how strictly what leaves is held against the detectors.
+    pub dlp: Dlp,
 }
 
 /// The agents of a rule.
@@ -219,6 +221,18 @@ pub enum ForeignCredentials {
     Strip,
     /// 403.
     Refuse,
+}
+
+/// Whether and how strictly requests are scanned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dlp {
+    /// What no honest request holds is blocked, the rest alerted.
+    #[default]
+    Default,
+    /// Also what may be meant is blocked.
+    Strict,
+    /// Not scanned at all.
+    Off,
 }
 
 /// `Set-Cookie` in responses.

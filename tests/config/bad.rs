@@ -75,6 +75,22 @@ fn credential(key: &str, value: &str) -> String {
     rules(&format!("{lines}\n{value}\n{RULE}credential = \"key\"\n"))
 }
 
+/// A file of detectors beside a rule.
+fn detectors(text: &str) -> String {
+    folder_findings(&[
+        ("portreeve.toml", "dlp = \"detectors\"\n"),
+        ("rules/a.toml", RULE),
+        ("detectors/a.toml", text),
+    ])
+}
+
+/// A detector with these lines more, and with these shapes.
+fn detector(lines: &str, shapes: &str) -> String {
+    detectors(&format!(
+        "[[detector]]\nname = \"a\"\ntitle = \"A\"\n{lines}\nshapes = {shapes}\n"
+    ))
+}
+
 fn agents(agents: &str, rule_agents: &str) -> String {
     findings(agents, &format!("{RULE}{rule_agents}\n"))
 }
@@ -87,6 +103,26 @@ sources = ["10.0.1.0/24"]
 name = "reviewer"
 sources = ["10.0.2.0/24"]
 "#;
+
+// Detectors.
+bad! {
+    detectors_folder_missing: a_box("dlp = \"nowhere\"\n");
+    detector_empty: detectors("[[detector]]\n");
+    detector_unknown_key: detector("shape = \"x\"", "['acme_[a-z]{9}']");
+    detector_words: detector(
+        "check = \"crc\"\nboundary = \"word\"\ndefault = \"deny\"\nentropy = 9.5",
+        "['acme_[a-z]{9}']",
+    );
+    detector_allow_to: detector("allow_to = [\"https://a.test\"]", "['acme_[a-z]{9}']");
+    detector_shapes: detector(
+        "",
+        "['acme_[a-z', 'acme.x', 'acme_[a-z]{9,3}', '[a-z]{40}', 'acme_[a-z]{2,9}[a-c]{2}', 'acme_[a-z]{4000}[0-9]{4000}', 'acmé_x']",
+    );
+    detector_endless_without_boundary: detector("boundary = \"none\"", "['acme_[a-z]{9,}']");
+    detector_twice: detectors(
+        "[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_x']\n[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_y']\n",
+    );
+}
 
 // What is no TOML, and what is TOML but not ours.
 bad! {
@@ -216,7 +252,7 @@ bad! {
     reason_empty: rule("action = \"deny\"\nreason = \" \"");
     deny_with_what_changes_requests: rule("action = \"deny\"\nreason = \"no\"\nset_headers = { a = \"b\" }\ncookies = \"drop\"");
     cookies: rule("cookies = \"keep\"");
-    dlp: rule("dlp = \"strict\"");
+    dlp: rule("dlp = \"strikt\"");
     tls: rule("tls = \"splice\"");
     headers: rule("headers = { \"a b\" = \"c\", \"x-team\" = \" a\", \"X-Team\" = \"b\", \"x-team2\" = 5 }");
     set_headers: rule("set_headers = { Host = \"b.test\", Authorization = \"Bearer sk-live-123\", te = \"trailers\", x-http-method-override = \"PUT\" }");

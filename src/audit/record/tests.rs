@@ -27,6 +27,12 @@ fn full() -> Record {
         rule: Some(RuleName::new("anthropic-messages")),
         rule_place: Some("rules/anthropic.toml:7".into()),
         credential: Some(CredentialName::new("anthropic")),
+        detections: vec![Detection {
+            detector: "github-token".into(),
+            action: "alert",
+            place: "in header `x-note`".to_owned(),
+            fingerprint: "0123456789abcdef".to_owned(),
+        }],
         generation: Some(3),
         client: Some(ClientAddr("10.0.1.5:50000".parse().unwrap())),
         origin: Some(Origin("[2001:db8::1]:443".parse().unwrap())),

@@ -1,0 +1,308 @@
+//! Detectors as the operator knows them, and all of them compiled into one engine.
+
+use std::sync::Arc;
+
+use super::check::Check;
+use super::engine::{Boundary, Engine, Finding, Pattern};
+use super::known;
+use super::shape::Shape;
+use super::stream::scan;
+use crate::name::Host;
+use crate::secret::Secret;
+
+/// Least entropy of a token's free part where a detector says nothing, in bits a byte.
+pub const ENTROPY: f32 = 2.5;
+
+/// What follows from a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Nothing; it is not even told.
+    Off,
+    /// It is recorded and counted, and goes on.
+    Alert,
+    /// The request is refused, or broken off.
+    Block,
+}
+
+impl Action {
+    /// Every action, by its word.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("off", Self::Off),
+        ("alert", Self::Alert),
+        ("block", Self::Block),
+    ];
+
+    /// Its word in files, metrics and records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Alert => "alert",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// How strictly a rule's requests are scanned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Each detector does what its `default` says.
+    #[default]
+    Default,
+    /// Each detector does what its `strict` says.
+    Strict,
+}
+
+/// Hosts to which this kind of data may go in its usual place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The host, or what names under it end with.
+    pub host: Host,
+    /// Whether names under it are meant, and not itself.
+    pub under: bool,
+}
+
+/// A description of data that must not leave.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    /// Unique; stands in metrics and records.
+    pub name: Arc<str>,
+    /// What agents and people read: "GitHub token".
+    pub title: String,
+    /// As written, for people.
+    pub written: Vec<String>,
+    /// What it looks like: each is one way.
+    pub shapes: Vec<Shape>,
+    /// What may stand around it.
+    pub boundary: Boundary,
+    /// What its bytes must say.
+    pub check: Check,
+    /// Least entropy of the part that is not fixed, in bits a byte.
+    pub entropy: f32,
+    /// What follows in the profile `default`.
+    pub default: Action,
+    /// What follows in the profile `strict`.
+    pub strict: Action,
+    /// Where it may go in header fields and the URL, because it belongs there.
+    pub allow_to: Vec<Home>,
+    /// Whether this is how agents say who they are: then `Authorization` and `Cookie` may
+    /// hold it, to any host.
+    pub authenticates: bool,
+    /// What must be found.
+    pub examples: Vec<String>,
+    /// What must not be.
+    pub counter_examples: Vec<String>,
+}
+
+impl Detector {
+    /// A detector of exactly this secret, in all its forms. `None` for one that is too short
+    /// to be told from other text.
+    #[must_use]
+    pub fn of_secret(name: &str, secret: &Secret) -> Option<Self> {
+        let shapes = known::forms(secret.expose());
+        (!shapes.is_empty()).then(|| Self {
+            name: format!("credential:{name}").into(),
+            title: format!("secret of the gateway's credential `{name}`"),
+            written: Vec::new(),
+            shapes,
+            boundary: Boundary::None,
+            check: Check::None,
+            entropy: 0.0,
+            default: Action::Block,
+            strict: Action::Block,
+            allow_to: Vec::new(),
+            authenticates: false,
+            examples: Vec::new(),
+            counter_examples: Vec::new(),
+        })
+    }
+
+    /// What follows from a finding of it.
+    #[must_use]
+    pub fn action(&self, profile: Profile) -> Action {
+        match profile {
+            Profile::Default => self.default,
+            Profile::Strict => self.strict,
+        }
+    }
+
+    /// Whether it may go to `host` in header fields and the URL.
+    #[must_use]
+    pub fn is_at_home(&self, host: &Host) -> bool {
+        self.allow_to
+            .iter()
+            .any(|home| match (home.under, host.name(), home.host.name()) {
+                (false, ..) => home.host == *host,
+                (true, Some(name), Some(suffix)) => name
+                    .strip_suffix(suffix)
+                    .is_some_and(|labels| labels.ends_with('.')),
+                (true, ..) => false,
+            })
+    }
+
+    /// The first example that is not found, or counter-example that is.
+    #[must_use]
+    pub fn wrong_example(&self, engine: &Engine) -> Option<(&str, bool)> {
+        let missed = |text: &&String| !finds(engine, text);
+        let found = |text: &&String| finds(engine, text);
+        let missed = self.examples.iter().find(missed);
+        let wrong = self.counter_examples.iter().find(found);
+        missed
+            .map(|text| (text.as_str(), true))
+            .or_else(|| wrong.map(|text| (text.as_str(), false)))
+    }
+
+    /// An engine of this detector alone.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        Engine::new(self.patterns(0).collect())
+    }
+
+    fn patterns(&self, number: u32) -> impl Iterator<Item = Pattern> {
+        self.shapes.iter().map(move |shape| Pattern {
+            detector: number,
+            shape: shape.clone(),
+            boundary: self.boundary,
+            check: self.check,
+            entropy: self.entropy,
+        })
+    }
+}
+
+fn finds(engine: &Engine, text: &str) -> bool {
+    let mut found = false;
+    scan(engine, text.as_bytes(), &mut |_, _| found = true);
+    found
+}
+
+/// All detectors and their engine. Immutable; made anew at each reload.
+#[derive(Debug, Default)]
+pub struct Detectors {
+    all: Vec<Detector>,
+    engine: Engine,
+}
+
+impl Detectors {
+    /// Compiles detectors.
+    #[must_use]
+    pub fn new(all: Vec<Detector>) -> Self {
+        let numbered = (0..).zip(&all);
+        let patterns = numbered.flat_map(|(number, detector)| detector.patterns(number));
+        let engine = Engine::new(patterns.collect());
+        Self { all, engine }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whose finding this is.
+    #[must_use]
+    pub fn of(&self, finding: &Finding) -> Option<&Detector> {
+        self.all.get(finding.detector as usize)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Detector> {
+        self.all.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+
+    use super::*;
+
+    fn finds_in(detectors: &Detectors, text: &[u8]) -> bool {
+        let mut found = false;
+        scan(detectors.engine(), text, &mut |_, _| found = true);
+        found
+    }
+
+    #[test]
+    fn a_known_secret_is_found_in_every_form() {
+        let secret = b"hunter/2+\"Tr0ub4dor&3\\x";
+        let detector = Detector::of_secret("a", &Secret::new(secret.to_vec())).unwrap();
+        let detectors = Detectors::new(vec![detector]);
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let percent: String = secret.iter().map(|byte| format!("%{byte:02X}")).collect();
+        let unicode: String = secret
+            .iter()
+            .map(|byte| format!("\\u00{byte:02x}"))
+            .collect();
+        let wide: Vec<u8> = secret.iter().flat_map(|byte| [*byte, 0]).collect();
+        let json = serde_json::to_string(std::str::from_utf8(secret).unwrap()).unwrap();
+        let form = percent_encoding::utf8_percent_encode(
+            std::str::from_utf8(secret).unwrap(),
+            percent_encoding::NON_ALPHANUMERIC,
+        )
+        .to_string();
+        for form in [
+            secret.to_vec(),
+            hex.clone().into_bytes(),
+            hex.to_uppercase().into_bytes(),
+            percent.to_lowercase().into_bytes(),
+            percent.into_bytes(),
+            unicode.into_bytes(),
+            wide,
+            json.trim_matches('"').into(),
+            form.into_bytes(),
+        ] {
+            for around in [&b""[..], b"x", b"abc"] {
+                let text = [around, &form, around].concat();
+                assert!(finds_in(&detectors, &text), "{}", text.escape_ascii());
+                assert!(!finds_in(
+                    &detectors,
+                    &text[..around.len() + form.len() - 1]
+                ));
+            }
+        }
+        for before in 0..4 {
+            let text = [&vec![b'u'; before][..], secret, b"tail"].concat();
+            for engine in [
+                base64::engine::general_purpose::STANDARD,
+                base64::engine::general_purpose::URL_SAFE,
+            ] {
+                assert!(finds_in(&detectors, engine.encode(&text).as_bytes()));
+            }
+        }
+        assert!(!finds_in(&detectors, b"hunter/2+"));
+    }
+
+    #[test]
+    fn i5_nothing_prints_a_known_secret() {
+        let detector = Detector::of_secret("a", &Secret::new(b"hunter2hunter2".to_vec())).unwrap();
+        let mut text = format!("{detector:?}");
+        text.push_str(&format!("{:?}", Detectors::new(vec![detector])));
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn home_is_exact_or_under() {
+        let mut detector =
+            Detector::of_secret("a", &Secret::new(b"hunter2hunter2".to_vec())).unwrap();
+        let host = |text: &str| Host::from_config(text).unwrap();
+        detector.allow_to = vec![
+            Home {
+                host: host("api.good.test"),
+                under: false,
+            },
+            Home {
+                host: host("apps.test"),
+                under: true,
+            },
+        ];
+        for (name, home) in [
+            ("api.good.test", true),
+            ("x.api.good.test", false),
+            ("x.apps.test", true),
+            ("apps.test", false),
+            ("xapps.test", false),
+        ] {
+            assert_eq!(detector.is_at_home(&host(name)), home, "{name}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Looking for data that must not leave, in bytes as they come.
+//!
+//! Pure: no I/O, no clock, no globals. The way of a byte: the prefilter looks for anchors
+//! ([`prefilter`]); what stands around one is read by the shape of a token ([`shape`]),
+//! once and without going back; what has the shape must pass its [`check`]. A [`Stream`]
+//! carries all that over chunks. Nothing here is super-linear, and no regular expression
+//! runs over a body.
+
+pub mod anchor;
+pub mod check;
+pub mod class;
+pub mod detector;
+pub mod engine;
+pub mod known;
+pub mod prefilter;
+pub mod shape;
+pub mod stream;
+
+pub use check::Check;
+pub use detector::{Action, Detector, Detectors, Home, Profile};
+pub use engine::{Boundary, Engine, Finding, Pattern};
+pub use shape::{Shape, ShapeError};
+pub use stream::{Stream, scan};

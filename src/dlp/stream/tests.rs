@@ -1,0 +1,167 @@
+//! The streaming contract, over arbitrary bytes and arbitrary cuts.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dlp::check::Check;
+use crate::dlp::engine::{Boundary, Pattern};
+use crate::dlp::shape::Shape;
+
+const SHAPES: [(&str, Boundary); 9] = [
+    ("gh[pousr]_[A-Za-z0-9]{6}", Boundary::Token),
+    ("gh[pousr]_[a-c0-9]{4}", Boundary::None),
+    ("sk-ant-[a-c-]{3,9}AA", Boundary::Token),
+    ("[a-c+]{5}\\+ASt[a-c]{2}==", Boundary::Token),
+    ("eyJ[a-c]{2,}\\.eyJ[a-c]{2,}\\.[a-c]{2,}", Boundary::Token),
+    ("postgres://[a-c]{1,8}:[^@ ]{2,40}@[a-c]", Boundary::None),
+    ("hf_[a-z]{4}", Boundary::Token),
+    ("-----BEGIN (RSA |)KEY-----[^-]{4,8}", Boundary::None),
+    ("aaaaaaaa", Boundary::None),
+];
+
+/// The one of them with its anchor in the middle.
+const INNER_ANCHOR: u32 = 3;
+
+fn engine() -> Engine {
+    let mut patterns = Vec::new();
+    for (number, (text, boundary)) in SHAPES.iter().enumerate() {
+        for shape in Shape::parse(text).unwrap() {
+            patterns.push(Pattern {
+                detector: u32::try_from(number).unwrap(),
+                shape,
+                boundary: *boundary,
+                check: Check::None,
+                entropy: 0.0,
+            });
+        }
+    }
+    Engine::new(patterns)
+}
+
+fn whole(engine: &Engine, text: &[u8]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    scan(engine, text, &mut |finding, token| {
+        let start = usize::try_from(finding.start).unwrap();
+        assert_eq!(token, &text[start..start + finding.length as usize]);
+        findings.push(finding);
+    });
+    findings.sort_unstable();
+    findings
+}
+
+/// What was found, each with how many bytes had gone on before the push that told of it.
+fn cut(engine: &Engine, text: &[u8], cuts: &[usize]) -> Vec<(Finding, u64)> {
+    let mut findings = Vec::new();
+    let mut stream = Stream::new();
+    let mut rest = text;
+    let (mut pushed, mut gone) = (0, 0);
+    for size in cuts.iter().copied().chain([text.len()]) {
+        let (now, later) = rest.split_at(size.min(rest.len()));
+        rest = later;
+        pushed += now.len() as u64;
+        stream.push(engine, now, &mut |finding, token| {
+            let start = usize::try_from(finding.start).unwrap();
+            assert_eq!(token, &text[start..start + finding.length as usize]);
+            findings.push((finding, gone));
+        });
+        assert!(stream.window.len() + stream.open.len() * size_of::<Candidate>() <= 16 * 1024);
+        assert!(stream.held() <= LONGEST);
+        gone = gone.max(pushed - stream.held() as u64);
+    }
+    stream.finish(engine, &mut |finding, _| findings.push((finding, gone)));
+    assert!(!stream.is_saturated());
+    findings.sort_unstable();
+    findings
+}
+
+fn found(findings: Vec<(Finding, u64)>) -> Vec<Finding> {
+    findings.into_iter().map(|(finding, _)| finding).collect()
+}
+
+/// Text that is full of tokens, nearly tokens and pieces of them.
+fn texts() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        "[a-c]{0,4}",
+        "gh[px]_[a-c0]{3,8}",
+        "sk-ant-[a-c-]{2,6}A{1,3}",
+        "[a-c+]{4,6}\\+ASt[a-c]{2}==",
+        "eyJ[a-c]{1,5}\\.eyJ[a-c]{1,3}\\.[a-c]{0,5}",
+        "postgres://[a-c]{1,3}:[^@ ]{0,5}[@ ][a-c]",
+        "hf_[a-z]{3,5}",
+        "-----BEGIN (RSA )?KEY-----[^-]{0,6}",
+        "a{1,12}",
+        "[ \",\\\\n%20._-]{0,3}",
+        "(gh|ghp|post|sk-|-----BEG)",
+    ];
+    proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_cut_finds_the_same(
+        text in texts(),
+        cuts in proptest::collection::vec(0_usize..40, 0..40),
+    ) {
+        let engine = engine();
+        prop_assert_eq!(found(cut(&engine, &text, &cuts)), whole(&engine, &text));
+        let each = vec![1; text.len()];
+        prop_assert_eq!(found(cut(&engine, &text, &each)), whole(&engine, &text));
+    }
+
+    #[test]
+    fn nothing_of_a_finding_is_released(
+        text in texts(),
+        cuts in proptest::collection::vec(0_usize..40, 0..40),
+    ) {
+        let engine = engine();
+        for (finding, gone) in cut(&engine, &text, &cuts) {
+            let end = finding.start + u64::from(finding.length);
+            prop_assert!(gone < end, "{finding:?}: {gone} bytes had gone on");
+            // One whose anchor is not in its beginning shows only there that it is one.
+            if finding.detector != INNER_ANCHOR {
+                prop_assert!(gone <= finding.start, "{finding:?}: {gone} bytes had gone on");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clean_stream_holds_nothing() {
+    let engine = engine();
+    let mut stream = Stream::new();
+    for text in [
+        "{\"model\":\"x\",\"messages\":[]}",
+        "hello world\n",
+        "data: 1\n\n",
+    ] {
+        stream.push(&engine, text.as_bytes(), &mut |_, _| panic!("clean"));
+        assert_eq!(stream.held(), 0, "{text}");
+    }
+}
+
+#[test]
+fn an_open_token_holds_its_own_bytes_only() {
+    let engine = engine();
+    let mut stream = Stream::new();
+    stream.push(&engine, b"key=ghp_ab", &mut |_, _| panic!("open"));
+    assert_eq!(stream.held(), 6);
+    stream.push(&engine, b"!", &mut |_, _| panic!("failed"));
+    assert_eq!(stream.held(), 0);
+}
+
+#[test]
+fn tokens_begin_after_escapes() {
+    let engine = engine();
+    for before in [
+        "", "\"", "\\n", "\\\"", "%22", "\\u0022", "\\x22", "=", "&t=", "/", " ",
+    ] {
+        let text = format!("{before}hf_abcd");
+        assert_eq!(whole(&engine, text.as_bytes()).len(), 1, "{text}");
+    }
+    for before in ["a", "_", "-", "n", "0022"] {
+        let text = format!("{before}hf_abcd");
+        assert_eq!(whole(&engine, text.as_bytes()).len(), 0, "{text}");
+    }
+}

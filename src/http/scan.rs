@@ -1,0 +1,389 @@
+//! Step 8: what leaves is held against the detectors. The URL and the header fields first;
+//! then the body: whole where it is held, else as it streams, with no byte of what may
+//! become a finding let go.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use http_body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
+use percent_encoding::percent_decode;
+
+use super::body::{Body, BodyError};
+use crate::audit::Detection;
+use crate::dlp::{self, Action, Detectors, Finding, Profile, Stream};
+use crate::error::{Reason, Refusal};
+use crate::metrics::Metrics;
+use crate::name::Host;
+use crate::policy::path::Target;
+
+/// Most findings of one request that are recorded; more are counted.
+const RECORDED: usize = 32;
+/// Hexadecimal digits of a fingerprint.
+const FINGERPRINT: usize = 16;
+
+/// Where something was found, as the agent and the record read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The path.
+    Path,
+    /// The query.
+    Query,
+    /// A header field, the cookie field among them.
+    Header(HeaderName),
+    /// The body, so many bytes from its beginning.
+    Body,
+    /// A trailer field.
+    Trailer(HeaderName),
+}
+
+impl Place {
+    fn at(&self, start: u64) -> String {
+        match self {
+            Self::Path => "in the path".to_owned(),
+            Self::Query => "in the query".to_owned(),
+            Self::Header(name) => format!("in header `{name}`"),
+            Self::Body => format!("in the body at byte {start}"),
+            Self::Trailer(name) => format!("in trailer `{name}`"),
+        }
+    }
+
+    /// Whether it is made for telling who is asking.
+    fn authenticates(&self) -> bool {
+        match self {
+            Self::Header(name) => *name == header::AUTHORIZATION || *name == header::COOKIE,
+            Self::Path | Self::Query | Self::Body | Self::Trailer(_) => false,
+        }
+    }
+
+    /// Whether data that belongs to the host may stand here: it authenticates there, while
+    /// in a body it is content.
+    fn may_authenticate(&self) -> bool {
+        match self {
+            Self::Path | Self::Query | Self::Header(_) => true,
+            Self::Body | Self::Trailer(_) => false,
+        }
+    }
+}
+
+/// What was found in one request; shared with its record.
+#[derive(Debug, Default)]
+pub struct Found(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    detections: Vec<Detection>,
+    in_path: bool,
+    in_query: bool,
+    scanned: u64,
+}
+
+impl Found {
+    /// What was found so far, for the record.
+    #[must_use]
+    pub fn detections(&self) -> Vec<Detection> {
+        self.0.lock().detections.clone()
+    }
+
+    /// Whether path and query hold something that no record may show.
+    #[must_use]
+    pub fn in_target(&self) -> (bool, bool) {
+        let state = self.0.lock();
+        (state.in_path, state.in_query)
+    }
+
+    /// Bytes that were looked at.
+    #[must_use]
+    pub fn scanned(&self) -> u64 {
+        self.0.lock().scanned
+    }
+}
+
+/// Keys the fingerprints of findings: who has two records can tell whether they are about the
+/// same data, and nobody can try values. Made anew at each start.
+pub struct FingerprintKey(hmac::Key);
+
+impl FingerprintKey {
+    /// A random key.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub fn random() -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        hmac::Key::generate(hmac::HMAC_SHA256, &random).map(Self)
+    }
+
+    fn of(&self, data: &[u8]) -> String {
+        let tag = hmac::sign(&self.0, data);
+        let hex: String = tag
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        hex.get(..FINGERPRINT).unwrap_or(&hex).to_owned()
+    }
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey(..)")
+    }
+}
+
+/// What scans one request.
+#[derive(Clone)]
+pub struct Scanner {
+    /// The detectors in force when the request began.
+    pub detectors: Arc<Detectors>,
+    /// How strictly.
+    pub profile: Profile,
+    /// Where the request goes.
+    pub host: Host,
+    /// Keys fingerprints.
+    pub key: Arc<FingerprintKey>,
+    /// What was found.
+    pub found: Arc<Found>,
+    /// Counts findings.
+    pub metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scanner({:?}, {:?})", self.profile, self.detectors)
+    }
+}
+
+impl Scanner {
+    /// Scans the URL and the header fields, as they are and percent-decoded.
+    ///
+    /// # Errors
+    /// [`Reason::Detected`], naming detector and place.
+    pub fn head(&self, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.text(&Place::Path, target.path().as_bytes())?;
+        self.text(&Place::Query, target.query().unwrap_or_default().as_bytes())?;
+        self.fields(headers, Place::Header)
+    }
+
+    /// Scans a body that is at hand, with its trailers; one that is not is made one that is
+    /// scanned while it streams.
+    ///
+    /// # Errors
+    /// [`Reason::Detected`]
+    pub fn body(self, body: Body) -> Result<Body, Refusal> {
+        if let Body::Held(data, trailers) = &body {
+            self.bytes(&Place::Body, data)?;
+            if let Some(trailers) = trailers {
+                self.fields(trailers, Place::Trailer)?;
+            }
+            return Ok(body);
+        }
+        if body.is_end_stream() {
+            return Ok(body);
+        }
+        Ok(Body::Scanned(Box::new(Scanned {
+            body,
+            scanner: self,
+            stream: Stream::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            trailers: None,
+            ended: false,
+        })))
+    }
+
+    fn fields(&self, fields: &HeaderMap, place: fn(HeaderName) -> Place) -> Result<(), Refusal> {
+        for (name, value) in fields {
+            self.text(&place(name.clone()), value.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Scans bytes as they are and, where they have escapes, decoded once and twice.
+    fn text(&self, place: &Place, text: &[u8]) -> Result<(), Refusal> {
+        self.bytes(place, text)?;
+        let mut text = text.to_vec();
+        for _ in 0..2 {
+            if !text.contains(&b'%') {
+                break;
+            }
+            let decoded: Vec<u8> = percent_decode(&text).collect();
+            if decoded == text {
+                break;
+            }
+            self.bytes(place, &decoded)?;
+            text = decoded;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, place: &Place, bytes: &[u8]) -> Result<(), Refusal> {
+        self.found.0.lock().scanned += bytes.len() as u64;
+        let mut refusal = None;
+        dlp::scan(self.detectors.engine(), bytes, &mut |finding, data| {
+            let blocked = self.judge(place, &finding, data);
+            refusal = refusal.take().or(blocked);
+        });
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// What follows from a finding; records and counts it.
+    fn judge(&self, place: &Place, finding: &Finding, data: &[u8]) -> Option<Refusal> {
+        let detector = self.detectors.of(finding)?;
+        let action = detector.action(self.profile);
+        let at_home = place.may_authenticate() && detector.is_at_home(&self.host)
+            || detector.authenticates && place.authenticates();
+        if action == Action::Off || at_home {
+            return None;
+        }
+        let detection = Detection {
+            detector: (*detector.name).into(),
+            action: action.word(),
+            place: place.at(finding.start),
+            fingerprint: self.key.of(data),
+        };
+        let sentence = format!(
+            "{} {} must not leave (detector `{}`); remove it from the request",
+            detector.title, detection.place, detector.name
+        );
+        self.metrics.dlp.found(&detector.name, action.word());
+        let mut state = self.found.0.lock();
+        state.in_path |= *place == Place::Path;
+        state.in_query |= *place == Place::Query;
+        let known = state.detections.contains(&detection);
+        if state.detections.len() < RECORDED && !known {
+            state.detections.push(detection);
+        }
+        (action == Action::Block).then(|| Refusal::new(Reason::Detected, sentence))
+    }
+
+    /// More tokens were open at once than can be followed.
+    fn saturated() -> Refusal {
+        Refusal::new(
+            Reason::Detected,
+            "the body has more that looks like secrets at one place than can be told apart",
+        )
+    }
+}
+
+/// A body that is scanned while it streams. On a finding that blocks it fails, and what sends
+/// it breaks off: the server sees neither the whole of the data nor an end of the body.
+#[derive(Debug)]
+pub struct Scanned {
+    body: Body,
+    scanner: Scanner,
+    stream: Stream,
+    /// What came and has not gone on.
+    waiting: VecDeque<Bytes>,
+    /// Bytes in `waiting`.
+    bytes: usize,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+}
+
+impl Scanned {
+    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
+        let refusal = self.look(Some(&data));
+        self.bytes += data.len();
+        self.waiting.push_back(data);
+        refusal
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        self.ended = true;
+        self.look(None)?;
+        match &self.trailers {
+            Some(trailers) => self.scanner.fields(trailers, Place::Trailer),
+            None => Ok(()),
+        }
+    }
+
+    fn look(&mut self, data: Option<&Bytes>) -> Result<(), Refusal> {
+        let scanner = &self.scanner;
+        let mut refusal = None;
+        let mut report = |finding: Finding, data: &[u8]| {
+            let blocked = scanner.judge(&Place::Body, &finding, data);
+            refusal = refusal.take().or(blocked);
+        };
+        let engine = scanner.detectors.engine();
+        match data {
+            Some(data) => {
+                scanner.found.0.lock().scanned += data.len() as u64;
+                self.stream.push(engine, data, &mut report);
+            }
+            None => self.stream.finish(engine, &mut report),
+        }
+        if self.stream.is_saturated() {
+            refusal = refusal.or_else(|| Some(Scanner::saturated()));
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Bytes that may go on.
+    fn release(&mut self) -> Option<Bytes> {
+        let free = self.bytes.saturating_sub(self.stream.held());
+        let mut first = self.waiting.pop_front()?;
+        if first.len() > free {
+            let rest = first.split_off(free);
+            self.waiting.push_front(rest);
+        }
+        self.bytes = self.bytes.saturating_sub(first.len());
+        (!first.is_empty()).then_some(first)
+    }
+
+    /// The next frame of the body; see [`http_body::Body::poll_frame`].
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(data) = self.release() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if self.ended {
+                return Poll::Ready(
+                    self.trailers
+                        .take()
+                        .map(|trailers| Ok(Frame::trailers(trailers))),
+                );
+            }
+            let scanned = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => Ok(()),
+                    Ok(data) => self.push(data),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.finish()
+                    }
+                },
+                None => self.finish(),
+            };
+            if let Err(refusal) = scanned {
+                self.waiting.clear();
+                self.bytes = 0;
+                self.trailers = None;
+                return Poll::Ready(Some(Err(BodyError::Detected(refusal.sentence.into()))));
+            }
+        }
+    }
+
+    /// Whether there is nothing more.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.ended && self.waiting.is_empty() && self.trailers.is_none()
+    }
+
+    /// Bytes to come, where the agent declared them.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        let hint: SizeHint = self.body.size_hint();
+        let coming = if self.ended { Some(0) } else { hint.exact() };
+        coming.map(|coming| coming.saturating_add(self.bytes as u64))
+    }
+}
