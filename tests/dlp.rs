@@ -10,6 +10,10 @@
 )]
 
 mod common;
+#[path = "dlp/recall.rs"]
+mod recall;
+
+use std::io::Write;
 
 use base64::Engine as _;
 use common::client::{H1, H2, Tls};
@@ -205,6 +209,8 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
         let escaped: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let twice = escaped.replace('%', "%25");
         let json = format!("{{\"note\": \"use {token}\\nplease\"}}");
+        let wrapped = base64::engine::general_purpose::STANDARD.encode(&json);
+        let wrapped = format!("{{\"blob\":\"{wrapped}\"}}");
         let cases = [
             (
                 format!("GET /a HTTP/1.1\r\nx-note: {token}"),
@@ -217,14 +223,27 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
                 "in header `cookie`",
             ),
             (format!("GET /{token} HTTP/1.1"), "", "in the path"),
-            (format!("GET /a/{escaped} HTTP/1.1"), "", "in the path"),
+            (
+                format!("GET /a/{escaped} HTTP/1.1"),
+                "",
+                "in the path, in percent-encoding",
+            ),
             (format!("GET /a?q={token} HTTP/1.1"), "", "in the query"),
             (
                 format!("GET /a?q={escaped}&r=1 HTTP/1.1"),
                 "",
-                "in the query",
+                "in the query, in percent-encoding",
             ),
-            (format!("GET /a?q={twice} HTTP/1.1"), "", "in the query"),
+            (
+                format!("GET /a?q={twice} HTTP/1.1"),
+                "",
+                "in the query, in percent-encoding",
+            ),
+            (
+                "POST /a HTTP/1.1".to_owned(),
+                wrapped.as_str(),
+                "in the body at byte 25, in base64",
+            ),
             (
                 "POST /a HTTP/1.1".to_owned(),
                 json.as_str(),
@@ -293,7 +312,8 @@ fn one_that_streams_is_broken_off_before_its_last_bytes() {
             let record = lab.detected(4);
             assert!(detections(&record).ends_with(" in trailer `x-note`"));
 
-            for connection in lab.server.connections() {
+            // An HTTP/2 connection outlives its streams.
+            for connection in lab.server.connections().iter().filter(|_| !h2_upstream) {
                 lab.server
                     .wait_connection("its end", |one| one.peer == connection.peer && one.closed);
             }
@@ -329,6 +349,50 @@ fn clean_bodies_arrive_octet_by_octet() {
         for request in received {
             assert!(request.body == body.as_bytes());
         }
+    });
+}
+
+#[test]
+fn compressed_bodies_and_forms_hide_nothing() {
+    inside(|| {
+        let world = World::new();
+        let lab = Lab::new(&world, false);
+        let token = anthropic();
+        let compress = |text: &str| {
+            let level = flate2::Compression::new(6);
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let gzip = "POST /a HTTP/1.1\r\ncontent-encoding: gzip";
+        let clean = lab.ask(gzip, &compress("nothing here"));
+        assert_eq!(clean.status, 200);
+        let response = lab.ask(gzip, &compress(&format!("key {token}")));
+        refused(&response, "Anthropic key", "in the decoded body at byte 4");
+        // One that streams: random hexadecimal does not compress to less than is held.
+        let line = |number: u64| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let text: String = (0..40_000).map(line).collect();
+        let raw = compress(&format!("{text}{token}\n{}", &text[..2_000]));
+        assert!(raw.len() > 128 * 1024, "{}", raw.len());
+        let head = format!(
+            "{gzip}\r\nhost: good.test\r\ncontent-length: {}\r\n\r\n",
+            raw.len()
+        );
+        let pieces = raw.chunks(10_000).map(<[u8]>::to_vec);
+        lab.send([head.into_bytes()].into_iter().chain(pieces).collect());
+        lab.detected(2);
+        assert_eq!(lab.server.requests().len(), 1, "the clean one alone");
+        for body in [&b"no gzip"[..], b""] {
+            let response = lab.ask(gzip, body);
+            assert_eq!(response.status, if body.is_empty() { 200 } else { 403 });
+        }
+        let form = "POST /a HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded";
+        let key = format!(
+            "-----BEGIN+RSA+PRIVATE+KEY-----%0A{}",
+            "Zq3vK8mN2xT7bR".repeat(4)
+        );
+        let response = lab.ask(form, format!("a=1&key={key}&b=2").as_bytes());
+        refused(&response, "private key", "in the decoded body at byte 8");
     });
 }
 

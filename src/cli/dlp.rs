@@ -202,15 +202,16 @@ fn tell(
             "detector": &*detector.name, "title": detector.title,
             "default": detector.default.word(), "strict": detector.strict.word(),
             "offset": finding.start, "length": finding.length, "line": line,
-            "context": context,
+            "coding": finding.coding.word(), "context": context,
         });
         return writeln!(out, "{line}");
     }
     let (name, title) = (&detector.name, &detector.title);
     let action = detector.default.word();
+    let coding = finding.coding.word().unwrap_or("plain");
     writeln!(
         out,
-        "line {line}, byte {}: {title} ({name}, {action}): {context}",
+        "line {line}, byte {}: {title} ({name}, {coding}, {action}): {context}",
         finding.start
     )
 }

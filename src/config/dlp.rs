@@ -1,5 +1,6 @@
 //! Detectors: those that are part of the program, and those of the operator's folder.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ impl Load {
         let mut all = Vec::new();
         for (name, text) in SHIPPED {
             let file = File::embedded(name, text);
-            all.extend(self.detector_file(&file));
+            let detectors = self.detector_file(&file).into_iter();
+            all.extend(detectors.map(|(_, detector)| detector));
         }
         let mut own: Vec<Detector> = Vec::new();
         if let Some(text) = &written.value.dlp {
@@ -99,10 +101,10 @@ impl Load {
                 let Some(file) = self.file(&path) else {
                     continue;
                 };
-                for detector in self.detector_file(&file) {
+                for (span, detector) in self.detector_file(&file) {
                     if own.iter().any(|known| known.name == detector.name) {
                         let message = format!("two detectors are called `{}`", detector.name);
-                        self.check(&file).error(0..0, message, "rename one of them");
+                        self.check(&file).error(span, message, "rename one of them");
                     }
                     own.push(detector);
                 }
@@ -120,7 +122,7 @@ impl Load {
         }
     }
 
-    fn detector_file(&mut self, file: &File) -> Vec<Detector> {
+    fn detector_file(&mut self, file: &File) -> Vec<(Range<usize>, Detector)> {
         let Some(written) = read::<written::DetectorFile>(file, &mut self.findings) else {
             return Vec::new();
         };
@@ -128,7 +130,8 @@ impl Load {
         let tables = written.value.detector.iter().enumerate();
         tables
             .filter_map(|(index, table)| {
-                check.detector(written.is_damaged("detector", index), table)
+                let damaged = written.is_damaged("detector", index);
+                Some((table.span(), check.detector(damaged, table)?))
             })
             .collect()
     }

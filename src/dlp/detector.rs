@@ -165,6 +165,8 @@ impl Detector {
             boundary: self.boundary,
             check: self.check,
             entropy: self.entropy,
+            // Known secrets bring their own forms.
+            encoded: !self.written.is_empty(),
         })
     }
 }

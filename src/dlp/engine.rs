@@ -1,18 +1,27 @@
 //! All detectors in one: anchors are searched for, and what stands around one is read.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::anchor::{ANCHOR, spell};
+use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
+use super::coding::Coding;
 use super::prefilter::{Entry, GRAM, Prefilter};
-use super::shape::{Cursor, FIXED_MAX, Shape, Step};
+use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 
 /// Bytes before a token that are looked at to tell whether it begins there.
 pub const BEFORE: usize = 8;
+/// Bytes of a token's beginning that are looked for in encodings.
+const ENCODED_MAX: usize = 16;
+/// A class of so many bytes is nearly one byte.
+const NEARLY_FIXED: usize = 8;
 /// Bytes before the next place to look at that a stream keeps: a token's fixed part up to
 /// its anchor, and what is before it.
-pub const PAST: usize = FIXED_MAX + BEFORE + ANCHOR;
+pub const PAST: usize = FIXED_MAX + BEFORE * 6 + ANCHOR;
+
+/// A gram, the rule it belongs to, and its place in the rule's anchor.
+type Gram = ([u8; GRAM], u32, u16);
 
 /// What may stand around a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +46,8 @@ pub struct Pattern {
     /// Least entropy of what is not fixed, in bits a byte; 0 for no test at all, then not
     /// even placeholders are told.
     pub entropy: f32,
+    /// Whether it is looked for in encodings, too.
+    pub encoded: bool,
 }
 
 /// Something that was found.
@@ -48,6 +59,8 @@ pub struct Finding {
     pub length: u32,
     /// The number of the detector.
     pub detector: u32,
+    /// How it is encoded.
+    pub coding: Coding,
 }
 
 /// All patterns, compiled. Immutable, and shared by all streams.
@@ -61,7 +74,8 @@ pub struct Engine {
 }
 
 struct Rule {
-    pattern: Pattern,
+    pattern: Arc<Pattern>,
+    coding: Coding,
     /// Bytes that may not stand before and after.
     left: Class,
     right: Class,
@@ -80,13 +94,26 @@ pub struct Candidate {
     cursor: Cursor,
 }
 
+/// A whole token.
+#[derive(Debug)]
+pub struct Token {
+    /// The number of its detector.
+    pub detector: u32,
+    /// Its bytes in the window.
+    pub length: usize,
+    /// How it is encoded.
+    pub coding: Coding,
+    /// What it is decoded, where it is encoded.
+    pub decoded: Vec<u8>,
+}
+
 /// What is behind a place worth looking at.
 #[derive(Debug)]
 pub enum Verdict {
     /// Nothing.
     Nothing,
-    /// A token of this detector and so many bytes.
-    Found(u32, usize),
+    /// A token.
+    Found(Token),
     /// Not all bytes are there.
     Open(Candidate),
 }
@@ -107,47 +134,58 @@ impl Engine {
             beginnings: vec![Vec::new(); 256],
             ..Self::default()
         };
-        for (number, pattern) in (0..).zip(patterns) {
+        for pattern in patterns {
+            let pattern = Arc::new(pattern);
             let (fixed, anchor) = (pattern.shape.fixed(), pattern.shape.anchor());
-            for offset in [anchor, anchor + 1] {
-                let classes = fixed.get(offset..offset + GRAM).unwrap_or_default();
-                let place = u16::try_from(offset).unwrap_or(u16::MAX);
-                grams.extend(spell(classes).into_iter().map(|gram| (gram, number, place)));
+            engine.add(&pattern, Coding::Plain, fixed, anchor, &mut grams);
+            if pattern.encoded {
+                engine.add_encoded(&pattern, &mut grams);
             }
-            engine.add(pattern, fixed, anchor, number);
         }
         engine.prefilter = Prefilter::new(grams);
         engine
     }
 
-    fn add(&mut self, pattern: Pattern, mut fixed: Vec<Class>, anchor: usize, number: u32) {
-        let prefix_len = pattern.shape.prefix_len();
-        // Only a beginning that is nearly fixed up to its anchor says early that a token may
-        // begin; else every word would be held back.
-        if anchor < prefix_len {
-            for byte in pattern.shape.first().bytes() {
+    /// The encodings of a pattern whose beginning is nearly fixed.
+    fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Vec<Gram>) {
+        let shape = &pattern.shape;
+        let mut beginning = shape.fixed();
+        beginning.truncate((shape.prefix_len() + 1).min(ENCODED_MAX));
+        for coding in Coding::ENCODED {
+            let short = coding.encoded_len(shape.longest() + BEFORE) <= LONGEST;
+            let raw = coding.encode(&beginning);
+            if let (true, Some(anchor)) = (short, best_place(&raw, raw.len())) {
+                self.add(pattern, coding, raw, anchor, grams);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        pattern: &Arc<Pattern>,
+        coding: Coding,
+        mut fixed: Vec<Class>,
+        anchor: usize,
+        grams: &mut Vec<Gram>,
+    ) {
+        let number = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        for offset in [anchor, anchor + 1] {
+            let classes = fixed.get(offset..offset + GRAM).unwrap_or_default();
+            let place = u16::try_from(offset).unwrap_or(u16::MAX);
+            grams.extend(spell(classes).into_iter().map(|gram| (gram, number, place)));
+        }
+        fixed.truncate(anchor + ANCHOR);
+        let pattern = pattern.clone();
+        let rule = Rule::new(pattern, coding, fixed);
+        if rule.tells_early(anchor) {
+            for byte in rule.prefix.first().copied().unwrap_or_default().bytes() {
                 if let Some(rules) = self.beginnings.get_mut(usize::from(byte)) {
                     rules.push(number);
                 }
             }
-            self.longest_prefix = self.longest_prefix.max(anchor + ANCHOR);
+            self.longest_prefix = self.longest_prefix.max(rule.prefix.len());
         }
-        fixed.truncate(anchor + ANCHOR);
-        let bounded = pattern.boundary == Boundary::Token;
-        let first = pattern.shape.first();
-        let left = if first.len() > 1 {
-            Class::WORD.union(&first)
-        } else {
-            Class::WORD
-        };
-        let right = Class::WORD.union(&pattern.shape.last());
-        self.rules.push(Rule {
-            body: prefix_len,
-            left: if bounded { left } else { Class::default() },
-            right: if bounded { right } else { Class::default() },
-            prefix: fixed,
-            pattern,
-        });
+        self.rules.push(rule);
     }
 
     /// Looks for anchors in `window` from `from` on and calls `hit` with each place worth
@@ -165,7 +203,7 @@ impl Engine {
         let (Some(start), Some(rule)) = (start, rule) else {
             return Verdict::Nothing;
         };
-        if !begins(window, start, rule.left) {
+        if !rule.starts_at(window, start) {
             return Verdict::Nothing;
         }
         let candidate = Candidate {
@@ -178,23 +216,14 @@ impl Engine {
 
     /// Reads on where bytes were missing.
     #[must_use]
-    pub fn go_on(&self, window: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
+    pub fn go_on(&self, window: &[u8], candidate: Candidate, ended: bool) -> Verdict {
         let Some(rule) = self.rules.get(candidate.rule as usize) else {
             return Verdict::Nothing;
         };
-        let bytes = window.get(candidate.start..).unwrap_or_default();
-        let shape = &rule.pattern.shape;
-        match shape.advance(bytes, &mut candidate.cursor, rule.right, ended) {
-            Step::Failed => Verdict::Nothing,
-            Step::Open => Verdict::Open(candidate),
-            Step::Whole(length) => {
-                let token = bytes.get(..length).unwrap_or_default();
-                if rule.is_real(token) {
-                    Verdict::Found(rule.pattern.detector, length)
-                } else {
-                    Verdict::Nothing
-                }
-            }
+        let raw = window.get(candidate.start..).unwrap_or_default();
+        match rule.coding {
+            Coding::Plain => rule.read(raw, candidate, ended),
+            _ => rule.read_encoded(raw, candidate, ended),
         }
     }
 
@@ -213,12 +242,8 @@ impl Engine {
             rules.into_iter().flatten().any(|rule| {
                 self.rules.get(*rule as usize).is_some_and(|rule| {
                     tail.len() < rule.prefix.len()
-                        && rule
-                            .prefix
-                            .iter()
-                            .zip(tail)
-                            .all(|(class, byte)| class.contains(*byte))
-                        && begins(window, *start, rule.left)
+                        && rule.has_prefix(tail)
+                        && rule.starts_at(window, *start)
                 })
             })
         };
@@ -229,6 +254,99 @@ impl Engine {
 }
 
 impl Rule {
+    fn new(pattern: Arc<Pattern>, coding: Coding, prefix: Vec<Class>) -> Self {
+        let first = pattern.shape.first();
+        let (mut left, mut right) = (Class::default(), Class::default());
+        if pattern.boundary == Boundary::Token {
+            right = Class::WORD.union(&pattern.shape.last());
+            left = Class::WORD;
+            if first.len() > 1 {
+                left = left.union(&first);
+            }
+        }
+        Self {
+            body: pattern.shape.prefix_len(),
+            left,
+            right,
+            prefix,
+            coding,
+            pattern,
+        }
+    }
+
+    /// Whether its beginning is nearly fixed up to its anchor: then it tells before the anchor
+    /// is there in full that a token may begin. Else every word would be held back.
+    fn tells_early(&self, anchor: usize) -> bool {
+        match self.coding {
+            Coding::Plain => anchor < self.body,
+            _ => self.prefix.iter().all(|class| class.len() <= NEARLY_FIXED),
+        }
+    }
+
+    fn has_prefix(&self, bytes: &[u8]) -> bool {
+        let mut pairs = self.prefix.iter().zip(bytes);
+        pairs.all(|(class, byte)| class.contains(*byte))
+    }
+
+    /// Whether what is before `start` allows a token there.
+    fn starts_at(&self, window: &[u8], start: usize) -> bool {
+        if self.coding == Coding::Plain {
+            return begins(window, start, self.left);
+        }
+        // Cheap, and nearly always the end of it.
+        if !self.has_prefix(window.get(start..).unwrap_or_default()) {
+            return false;
+        }
+        let before = self.coding.before(window, start);
+        begins(&before, before.len(), self.left)
+    }
+
+    fn read(&self, raw: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
+        let shape = &self.pattern.shape;
+        match shape.advance(raw, &mut candidate.cursor, self.right, ended) {
+            Step::Open => Verdict::Open(candidate),
+            Step::Whole(length) if self.is_real(raw.get(..length).unwrap_or_default()) => {
+                Verdict::Found(self.token(length, Vec::new()))
+            }
+            Step::Failed | Step::Whole(_) => Verdict::Nothing,
+        }
+    }
+
+    /// Decodes from the start each time: that is rare, and the token is short.
+    fn read_encoded(&self, raw: &[u8], candidate: Candidate, ended: bool) -> Verdict {
+        // Again as more bytes come: at first there may be less than the anchor.
+        if !self.has_prefix(raw) {
+            return Verdict::Nothing;
+        }
+        let shape = &self.pattern.shape;
+        let mut decoded = self.coding.decode(raw, shape.longest() + 1);
+        let ended = ended || decoded.stopped;
+        let mut cursor = Cursor::default();
+        match shape.advance(&decoded.bytes, &mut cursor, self.right, ended) {
+            Step::Open => Verdict::Open(candidate),
+            Step::Whole(length)
+                if self.is_real(decoded.bytes.get(..length).unwrap_or_default()) =>
+            {
+                let end = length
+                    .checked_sub(1)
+                    .and_then(|last| decoded.ends.get(last));
+                let raw_length = end.copied().unwrap_or(length);
+                decoded.bytes.truncate(length);
+                Verdict::Found(self.token(raw_length, decoded.bytes))
+            }
+            Step::Failed | Step::Whole(_) => Verdict::Nothing,
+        }
+    }
+
+    fn token(&self, length: usize, decoded: Vec<u8>) -> Token {
+        Token {
+            detector: self.pattern.detector,
+            length,
+            coding: self.coding,
+            decoded,
+        }
+    }
+
     fn is_real(&self, token: &[u8]) -> bool {
         let body = token.get(self.body..).unwrap_or_default();
         let least = self.pattern.entropy;

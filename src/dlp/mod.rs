@@ -9,6 +9,7 @@
 pub mod anchor;
 pub mod check;
 pub mod class;
+pub mod coding;
 pub mod detector;
 pub mod engine;
 pub mod known;
@@ -17,6 +18,7 @@ pub mod shape;
 pub mod stream;
 
 pub use check::Check;
+pub use coding::Coding;
 pub use detector::{Action, Detector, Detectors, Home, Profile};
 pub use engine::{Boundary, Engine, Finding, Pattern};
 pub use shape::{Shape, ShapeError};

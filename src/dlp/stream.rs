@@ -5,7 +5,8 @@
 //! [`Stream::held`] says how many of the last bytes must not go on yet: those of a token
 //! that may be one, and none else.
 
-use super::engine::{Candidate, Engine, Finding, PAST, Verdict};
+use super::coding::Coding;
+use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
 use super::shape::LONGEST;
 
 /// Bytes that are looked at in one go.
@@ -73,15 +74,7 @@ impl Stream {
         let mut settle = |verdict: Verdict, start: usize| match verdict {
             Verdict::Nothing => {}
             Verdict::Open(candidate) => still_open.push(candidate),
-            Verdict::Found(detector, length) => {
-                let finding = Finding {
-                    start: self.base + start as u64,
-                    length: u32::try_from(length).unwrap_or(u32::MAX),
-                    detector,
-                };
-                let token = window.get(start..start + length).unwrap_or_default();
-                report(finding, token);
-            }
+            Verdict::Found(token) => tell(window, self.base, start, &token, report),
         };
         for candidate in self.open.drain(..) {
             settle(engine.go_on(window, candidate, ended), candidate.start);
@@ -123,19 +116,28 @@ impl Stream {
 /// Looks at bytes that are all there, without copying them.
 pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
     engine.search(bytes, 0, |at, entry| {
-        if let Verdict::Found(detector, length) = engine.read(bytes, at, entry, true) {
+        if let Verdict::Found(token) = engine.read(bytes, at, entry, true) {
             let start = at.saturating_sub(usize::from(entry.offset));
-            let finding = Finding {
-                start: start as u64,
-                length: u32::try_from(length).unwrap_or(u32::MAX),
-                detector,
-            };
-            report(
-                finding,
-                bytes.get(start..start + length).unwrap_or_default(),
-            );
+            tell(bytes, 0, start, &token, report);
         }
     });
+}
+
+/// Reports a token, with its bytes as they are when decoded.
+fn tell(window: &[u8], base: u64, start: usize, token: &Token, report: Report<'_>) {
+    let finding = Finding {
+        start: base + start as u64,
+        length: u32::try_from(token.length).unwrap_or(u32::MAX),
+        detector: token.detector,
+        coding: token.coding,
+    };
+    match token.coding {
+        Coding::Plain => {
+            let end = start.saturating_add(token.length);
+            report(finding, window.get(start..end).unwrap_or_default());
+        }
+        _ => report(finding, &token.decoded),
+    }
 }
 
 #[cfg(test)]

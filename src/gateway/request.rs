@@ -97,7 +97,7 @@ async fn answer(
     let body = body.take().unwrap_or_else(Body::empty);
     let mut body = hold(connection, body, expects_continue, responder, outcome).await?;
     if let Some(scanner) = scanner {
-        body = scanner.body(body)?;
+        body = scanner.body(&allowed.request().headers, body)?;
     }
     let key = key(connection, &allowed, attachment.as_ref(), outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod canonical;
+pub mod decode;
 pub mod h1;
 pub mod h2;
 pub mod incoming;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 
 use super::body::{Body, BodyError};
+use super::decode::Decoding;
 use crate::audit::Detection;
 use crate::dlp::{self, Action, Detectors, Finding, Profile, Stream};
 use crate::error::{Reason, Refusal};
@@ -39,18 +40,26 @@ pub enum Place {
     Header(HeaderName),
     /// The body, so many bytes from its beginning.
     Body,
+    /// The body as it is once decoded, so many bytes from its beginning.
+    Decoded,
     /// A trailer field.
     Trailer(HeaderName),
 }
 
 impl Place {
-    fn at(&self, start: u64) -> String {
-        match self {
+    fn at(&self, finding: &Finding) -> String {
+        let start = finding.start;
+        let place = match self {
             Self::Path => "in the path".to_owned(),
             Self::Query => "in the query".to_owned(),
             Self::Header(name) => format!("in header `{name}`"),
             Self::Body => format!("in the body at byte {start}"),
+            Self::Decoded => format!("in the decoded body at byte {start}"),
             Self::Trailer(name) => format!("in trailer `{name}`"),
+        };
+        match finding.coding.word() {
+            Some(coding) => format!("{place}, in {coding}"),
+            None => place,
         }
     }
 
@@ -58,7 +67,7 @@ impl Place {
     fn authenticates(&self) -> bool {
         match self {
             Self::Header(name) => *name == header::AUTHORIZATION || *name == header::COOKIE,
-            Self::Path | Self::Query | Self::Body | Self::Trailer(_) => false,
+            Self::Path | Self::Query | Self::Body | Self::Decoded | Self::Trailer(_) => false,
         }
     }
 
@@ -67,7 +76,7 @@ impl Place {
     fn may_authenticate(&self) -> bool {
         match self {
             Self::Path | Self::Query | Self::Header(_) => true,
-            Self::Body | Self::Trailer(_) => false,
+            Self::Body | Self::Decoded | Self::Trailer(_) => false,
         }
     }
 }
@@ -175,21 +184,30 @@ impl Scanner {
     ///
     /// # Errors
     /// [`Reason::Detected`]
-    pub fn body(self, body: Body) -> Result<Body, Refusal> {
+    pub fn body(self, headers: &HeaderMap, body: Body) -> Result<Body, Refusal> {
+        if body.is_end_stream() {
+            return Ok(body);
+        }
+        let mut decoding = Decoding::new(headers, &self)?;
         if let Body::Held(data, trailers) = &body {
             self.bytes(&Place::Body, data)?;
+            if is_form(headers) {
+                self.form(data)?;
+            }
+            if let Some(decoding) = &mut decoding {
+                decoding.push(data)?;
+                decoding.finish()?;
+            }
             if let Some(trailers) = trailers {
                 self.fields(trailers, Place::Trailer)?;
             }
-            return Ok(body);
-        }
-        if body.is_end_stream() {
             return Ok(body);
         }
         Ok(Body::Scanned(Box::new(Scanned {
             body,
             scanner: self,
             stream: Stream::new(),
+            decoding,
             waiting: VecDeque::new(),
             bytes: 0,
             trailers: None,
@@ -222,6 +240,17 @@ impl Scanner {
         Ok(())
     }
 
+    /// Scans a form as its reader will: `+` is a space, `%XX` a byte.
+    fn form(&self, data: &[u8]) -> Result<(), Refusal> {
+        let space = |byte: &u8| if *byte == b'+' { b' ' } else { *byte };
+        let spaced: Vec<u8> = data.iter().map(space).collect();
+        let decoded: Vec<u8> = percent_decode(&spaced).collect();
+        if decoded == data {
+            return Ok(());
+        }
+        self.bytes(&Place::Decoded, &decoded)
+    }
+
     fn bytes(&self, place: &Place, bytes: &[u8]) -> Result<(), Refusal> {
         self.found.0.lock().scanned += bytes.len() as u64;
         let mut refusal = None;
@@ -233,7 +262,7 @@ impl Scanner {
     }
 
     /// What follows from a finding; records and counts it.
-    fn judge(&self, place: &Place, finding: &Finding, data: &[u8]) -> Option<Refusal> {
+    pub(super) fn judge(&self, place: &Place, finding: &Finding, data: &[u8]) -> Option<Refusal> {
         let detector = self.detectors.of(finding)?;
         let action = detector.action(self.profile);
         let at_home = place.may_authenticate() && detector.is_at_home(&self.host)
@@ -244,7 +273,7 @@ impl Scanner {
         let detection = Detection {
             detector: (*detector.name).into(),
             action: action.word(),
-            place: place.at(finding.start),
+            place: place.at(finding),
             fingerprint: self.key.of(data),
         };
         let sentence = format!(
@@ -263,12 +292,21 @@ impl Scanner {
     }
 
     /// More tokens were open at once than can be followed.
-    fn saturated() -> Refusal {
+    pub(super) fn saturated() -> Refusal {
         Refusal::new(
             Reason::Detected,
             "the body has more that looks like secrets at one place than can be told apart",
         )
     }
+}
+
+/// Whether the body is a form (WHATWG URL, application/x-www-form-urlencoded).
+fn is_form(headers: &HeaderMap) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    headers.get_all(header::CONTENT_TYPE).iter().any(|value| {
+        let start = value.as_bytes().get(..FORM.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
+    })
 }
 
 /// A body that is scanned while it streams. On a finding that blocks it fails, and what sends
@@ -278,6 +316,7 @@ pub struct Scanned {
     body: Body,
     scanner: Scanner,
     stream: Stream,
+    decoding: Option<Decoding>,
     /// What came and has not gone on.
     waiting: VecDeque<Bytes>,
     /// Bytes in `waiting`.
@@ -288,15 +327,21 @@ pub struct Scanned {
 
 impl Scanned {
     fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
-        let refusal = self.look(Some(&data));
+        self.look(Some(&data))?;
+        if let Some(decoding) = &mut self.decoding {
+            decoding.push(&data)?;
+        }
         self.bytes += data.len();
         self.waiting.push_back(data);
-        refusal
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), Refusal> {
         self.ended = true;
         self.look(None)?;
+        if let Some(decoding) = &mut self.decoding {
+            decoding.finish()?;
+        }
         match &self.trailers {
             Some(trailers) => self.scanner.fields(trailers, Place::Trailer),
             None => Ok(()),
@@ -326,7 +371,8 @@ impl Scanned {
 
     /// Bytes that may go on.
     fn release(&mut self) -> Option<Bytes> {
-        let free = self.bytes.saturating_sub(self.stream.held());
+        let decoding = self.decoding.as_ref().map_or(0, Decoding::held);
+        let free = self.bytes.saturating_sub(self.stream.held().max(decoding));
         let mut first = self.waiting.pop_front()?;
         if first.len() > free {
             let rest = first.split_off(free);

@@ -1,5 +1,7 @@
 //! The streaming contract, over arbitrary bytes and arbitrary cuts.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,17 +34,24 @@ fn engine() -> Engine {
                 boundary: *boundary,
                 check: Check::None,
                 entropy: 0.0,
+                encoded: true,
             });
         }
     }
     Engine::new(patterns)
 }
 
+/// Whether the finding says what stands there.
+fn is_there(text: &[u8], finding: &Finding, token: &[u8]) {
+    let start = usize::try_from(finding.start).unwrap();
+    let raw = &text[start..start + finding.length as usize];
+    assert_eq!(token, finding.coding.decode(raw, token.len()).bytes);
+}
+
 fn whole(engine: &Engine, text: &[u8]) -> Vec<Finding> {
     let mut findings = Vec::new();
     scan(engine, text, &mut |finding, token| {
-        let start = usize::try_from(finding.start).unwrap();
-        assert_eq!(token, &text[start..start + finding.length as usize]);
+        is_there(text, &finding, token);
         findings.push(finding);
     });
     findings.sort_unstable();
@@ -60,8 +69,7 @@ fn cut(engine: &Engine, text: &[u8], cuts: &[usize]) -> Vec<(Finding, u64)> {
         rest = later;
         pushed += now.len() as u64;
         stream.push(engine, now, &mut |finding, token| {
-            let start = usize::try_from(finding.start).unwrap();
-            assert_eq!(token, &text[start..start + finding.length as usize]);
+            is_there(text, &finding, token);
             findings.push((finding, gone));
         });
         assert!(stream.window.len() + stream.open.len() * size_of::<Candidate>() <= 16 * 1024);
@@ -93,7 +101,35 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
         "[ \",\\\\n%20._-]{0,3}",
         "(gh|ghp|post|sk-|-----BEG)",
     ];
-    proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+    let encoded = (piece.clone(), 0..12_u8).prop_map(|(piece, how)| encode(&piece, how));
+    proptest::collection::vec(encoded, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// A piece in an encoding, more often in none.
+fn encode(piece: &str, how: u8) -> Vec<u8> {
+    let bytes = piece.bytes();
+    match how {
+        0 => STANDARD.encode(piece).into_bytes(),
+        1 => STANDARD.encode(format!(".{piece}")).into_bytes(),
+        2 => URL_SAFE.encode(format!("..{piece}.")).into_bytes(),
+        3 => bytes
+            .flat_map(|byte| format!("{byte:02x}").into_bytes())
+            .collect(),
+        4 => bytes
+            .flat_map(|byte| format!("%{byte:02X}").into_bytes())
+            .collect(),
+        5 => bytes
+            .flat_map(|byte| format!("\\u00{byte:02x}").into_bytes())
+            .collect(),
+        6 => bytes.flat_map(|byte| [byte, 0]).collect(),
+        7 => bytes.flat_map(|byte| [0, byte]).collect(),
+        8 => {
+            // Lines of another length than the usual 76.
+            let text = STANDARD.encode(piece).into_bytes();
+            text.chunks(13).collect::<Vec<_>>().join(&b"\r\n"[..])
+        }
+        _ => piece.into(),
+    }
 }
 
 proptest! {
@@ -120,7 +156,7 @@ proptest! {
             let end = finding.start + u64::from(finding.length);
             prop_assert!(gone < end, "{finding:?}: {gone} bytes had gone on");
             // One whose anchor is not in its beginning shows only there that it is one.
-            if finding.detector != INNER_ANCHOR {
+            if finding.detector != INNER_ANCHOR && finding.coding == Coding::Plain {
                 prop_assert!(gone <= finding.start, "{finding:?}: {gone} bytes had gone on");
             }
         }
@@ -163,5 +199,35 @@ fn tokens_begin_after_escapes() {
     for before in ["a", "_", "-", "n", "0022"] {
         let text = format!("{before}hf_abcd");
         assert_eq!(whole(&engine, text.as_bytes()).len(), 0, "{text}");
+    }
+}
+
+#[test]
+fn tokens_are_found_in_every_encoding() {
+    let engine = engine();
+    for token in ["ghp_abcdef", "hf_abcd", "sk-ant-abcabcAA"] {
+        for how in 0..=8 {
+            for around in [("", ""), ("\"", "\""), ("key: ", "\n")] {
+                let text = match how {
+                    // Inside of the base64, so that it stands at every place of a group.
+                    0..=2 | 8 => encode(&format!("{}{token}{}", around.0, around.1), how),
+                    _ => [
+                        around.0.as_bytes(),
+                        &encode(token, how),
+                        around.1.as_bytes(),
+                    ]
+                    .concat(),
+                };
+                let found = whole(&engine, &text);
+                assert_eq!(found.len(), 1, "{token} {how} {}", text.escape_ascii());
+                let longer = encode(&format!("x{token}"), how);
+                // Without a neighbour, one end first may be the other end first.
+                assert_eq!(
+                    whole(&engine, &longer).len(),
+                    usize::from(how == 6),
+                    "{token} {how}"
+                );
+            }
+        }
     }
 }

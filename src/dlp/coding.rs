@@ -1,0 +1,319 @@
+//! Tokens in encodings: where the beginning of an encoded token is searched for, and how it
+//! is read back.
+//!
+//! Nothing is decoded on suspicion. The fixed beginning of a token is encoded once, when the
+//! engine is built, at each of the places where it may stand (base64 has three), and the
+//! search looks for that; only what stands around a hit is decoded.
+
+use super::class::Class;
+
+/// An encoding of single bytes or of base64 groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Coding {
+    /// None.
+    #[default]
+    Plain,
+    /// Base64 in either alphabet, line ends in it skipped; the token begins with this byte of
+    /// a group of three.
+    Base64(u8),
+    /// Hexadecimal.
+    Hex,
+    /// Every byte as `%XX`.
+    Percent,
+    /// Every byte as `\u00XX`.
+    Unicode,
+    /// UTF-16, little end first.
+    Utf16Le,
+    /// UTF-16, big end first.
+    Utf16Be,
+}
+
+/// What was decoded.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The token's bytes and what follows them.
+    pub bytes: Vec<u8>,
+    /// For each, how many raw bytes it took to its end.
+    pub ends: Vec<usize>,
+    /// Whether the encoding stopped, so that nothing more belongs to it.
+    pub stopped: bool,
+}
+
+impl Coding {
+    /// All but [`Coding::Plain`].
+    pub const ENCODED: [Self; 8] = [
+        Self::Base64(0),
+        Self::Base64(1),
+        Self::Base64(2),
+        Self::Hex,
+        Self::Percent,
+        Self::Unicode,
+        Self::Utf16Le,
+        Self::Utf16Be,
+    ];
+
+    /// How people read it; `None` for none.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Base64(_) => Some("base64"),
+            Self::Hex => Some("hexadecimal"),
+            Self::Percent => Some("percent-encoding"),
+            Self::Unicode => Some("\\u escapes"),
+            Self::Utf16Le | Self::Utf16Be => Some("UTF-16"),
+        }
+    }
+
+    /// Raw bytes of so many encoded ones, at most and without line ends.
+    #[must_use]
+    pub fn encoded_len(self, bytes: usize) -> usize {
+        match self {
+            Self::Plain => bytes,
+            Self::Base64(_) => (bytes + 4) / 3 * 4,
+            Self::Hex | Self::Utf16Le | Self::Utf16Be => bytes * 2,
+            Self::Percent => bytes * 3,
+            Self::Unicode => bytes * 6,
+        }
+    }
+
+    /// The classes of the raw bytes of a token with these first bytes.
+    #[must_use]
+    pub fn encode(self, classes: &[Class]) -> Vec<Class> {
+        let each = |form: fn(&mut Vec<Class>, Class)| {
+            let mut raw = Vec::new();
+            classes.iter().for_each(|class| form(&mut raw, *class));
+            raw
+        };
+        let zero = Class::single(0);
+        match self {
+            Self::Plain => classes.to_vec(),
+            Self::Base64(place) => base64_classes(classes, place),
+            Self::Hex => each(push_hex),
+            Self::Percent => each(|raw, class| {
+                raw.push(Class::single(b'%'));
+                push_hex(raw, class);
+            }),
+            Self::Unicode => each(|raw, class| {
+                raw.extend(b"\\u00".map(Class::single));
+                push_hex(raw, class);
+            }),
+            Self::Utf16Le => classes.iter().flat_map(|class| [*class, zero]).collect(),
+            Self::Utf16Be => classes.iter().flat_map(|class| [zero, *class]).collect(),
+        }
+    }
+
+    /// Decodes at most `most` bytes of a token whose encoding begins with `raw`.
+    #[must_use]
+    pub fn decode(self, raw: &[u8], most: usize) -> Decoded {
+        match self {
+            Self::Base64(place) => decode_base64(raw, usize::from(place), most),
+            _ => self.decode_units(raw, most),
+        }
+    }
+
+    fn decode_units(self, raw: &[u8], most: usize) -> Decoded {
+        let mut decoded = Decoded::default();
+        let mut at = 0;
+        let width = self.encoded_len(1);
+        while decoded.bytes.len() < most {
+            let rest = raw.get(at..).unwrap_or_default();
+            let unit = rest.get(..width).unwrap_or(rest);
+            match self.unit(unit) {
+                Some(byte) => {
+                    at += width;
+                    decoded.bytes.push(byte);
+                    decoded.ends.push(at);
+                }
+                // Half a unit may become a whole one.
+                None => {
+                    decoded.stopped = unit.len() == width;
+                    break;
+                }
+            }
+        }
+        decoded
+    }
+
+    /// The byte of one unit.
+    fn unit(self, unit: &[u8]) -> Option<u8> {
+        let hex = |high: u8, low: u8| {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+        };
+        match (self, unit) {
+            (Self::Plain, [byte]) | (Self::Utf16Le, [byte, 0]) | (Self::Utf16Be, [0, byte]) => {
+                Some(*byte)
+            }
+            (Self::Hex, [high, low])
+            | (Self::Percent, [b'%', high, low])
+            | (Self::Unicode, [b'\\', b'u', b'0', b'0', high, low]) => hex(*high, *low),
+            _ => None,
+        }
+    }
+
+    /// Up to eight bytes before a token whose encoding starts at `start` of the window.
+    #[must_use]
+    pub fn before(self, window: &[u8], start: usize) -> Vec<u8> {
+        if let Self::Base64(place) = self {
+            let from = window.get(..start).unwrap_or_default();
+            let run = from
+                .iter()
+                .rev()
+                .take(8)
+                .take_while(|byte| base64_value(**byte).is_some())
+                .count();
+            let from = start - run / 4 * 4;
+            // Three of the four are there: they were searched for.
+            let group = window.get(from..window.len().min(start.saturating_add(4)));
+            let group = group.unwrap_or_default();
+            let mut bytes = decode_base64(group, 0, 9).bytes;
+            bytes.truncate((start - from) / 4 * 3 + usize::from(place));
+            return bytes;
+        }
+        let width = self.encoded_len(1);
+        let mut bytes = Vec::new();
+        let mut end = start;
+        while bytes.len() < 8
+            && let Some(from) = end.checked_sub(width)
+            && let Some(byte) = window.get(from..end).and_then(|unit| self.unit(unit))
+        {
+            bytes.push(byte);
+            end = from;
+        }
+        bytes.reverse();
+        bytes
+    }
+}
+
+fn push_hex(raw: &mut Vec<Class>, class: Class) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let (mut high, mut low) = (Class::default(), Class::default());
+    for byte in class.bytes() {
+        for (digit, class) in [(byte >> 4, &mut high), (byte & 15, &mut low)] {
+            let digit = DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0');
+            class.insert(digit);
+            class.insert(digit.to_ascii_uppercase());
+        }
+    }
+    raw.extend([high, low]);
+}
+
+fn base64_classes(classes: &[Class], place: u8) -> Vec<Class> {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let any = Class::default().negated();
+    let mut bytes = vec![any; usize::from(place)];
+    bytes.extend_from_slice(classes);
+    let nothing = Class::single(0);
+    let mut raw = Vec::new();
+    for character in 0..bytes.len() * 8 / 6 {
+        let (byte, shift) = (character * 6 / 8, character * 6 % 8);
+        let first = bytes.get(byte).copied().unwrap_or_default();
+        // The next byte matters only where the character reaches into it.
+        let second = bytes.get(byte + 1).copied().filter(|_| shift > 2);
+        let mut class = Class::default();
+        for one in first.bytes() {
+            for other in second.unwrap_or(nothing).bytes() {
+                let both = u16::from_be_bytes([one, other]);
+                let value = usize::from((both << shift) >> 10);
+                match (ALPHABET.get(value), value) {
+                    (Some(letter), _) => class.insert(*letter),
+                    (None, 62) => b"+-".iter().for_each(|letter| class.insert(*letter)),
+                    (None, _) => b"/_".iter().for_each(|letter| class.insert(*letter)),
+                }
+            }
+        }
+        raw.push(class);
+    }
+    raw
+}
+
+fn base64_value(byte: u8) -> Option<u32> {
+    match byte {
+        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
+        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
+        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+fn decode_base64(raw: &[u8], drop: usize, most: usize) -> Decoded {
+    let mut decoded = Decoded::default();
+    let (mut bits, mut count, mut dropped) = (0_u32, 0, 0);
+    for (at, byte) in raw.iter().enumerate() {
+        if decoded.bytes.len() >= most {
+            break;
+        }
+        let Some(value) = base64_value(*byte) else {
+            if matches!(byte, b'\r' | b'\n') {
+                continue;
+            }
+            decoded.stopped = true;
+            break;
+        };
+        bits = (bits << 6) | value;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let byte = u8::try_from((bits >> count) & 0xff).unwrap_or(0);
+            if dropped < drop {
+                dropped += 1;
+            } else {
+                decoded.bytes.push(byte);
+                decoded.ends.push(at + 1);
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_has_the_classes_and_decodes_back() {
+        let token = b"gh~p_\xff\xfbAz09";
+        let classes: Vec<Class> = token.iter().copied().map(Class::single).collect();
+        for coding in Coding::ENCODED {
+            let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+            let raw: Vec<u8> = match coding {
+                Coding::Plain => token.to_vec(),
+                Coding::Base64(place) => {
+                    let before = vec![b'.'; usize::from(place)];
+                    STANDARD.encode([&before, &token[..]].concat()).into_bytes()
+                }
+                Coding::Hex => hex.into_bytes(),
+                Coding::Percent => token
+                    .iter()
+                    .flat_map(|b| format!("%{b:02X}").into_bytes())
+                    .collect(),
+                Coding::Unicode => token
+                    .iter()
+                    .flat_map(|b| format!("\\u00{b:02x}").into_bytes())
+                    .collect(),
+                Coding::Utf16Le => token.iter().flat_map(|b| [*b, 0]).collect(),
+                Coding::Utf16Be => token.iter().flat_map(|b| [0, *b]).collect(),
+            };
+            let encoded = coding.encode(&classes);
+            for (class, byte) in encoded.iter().zip(&raw) {
+                assert!(class.contains(*byte), "{coding:?}");
+            }
+            let decoded = coding.decode(&raw, 100);
+            assert!(decoded.bytes.starts_with(token), "{coding:?} {decoded:?}");
+            assert!(raw.len() <= coding.encoded_len(token.len()));
+            let twice = [&raw[..], &raw[..]].concat();
+            if !matches!(coding, Coding::Base64(_)) {
+                let before = coding.before(&twice, raw.len());
+                assert_eq!(before, token[token.len() - 8..], "{coding:?}");
+            }
+        }
+        let text = STANDARD.encode("key: abcdefghi");
+        assert_eq!(Coding::Base64(2).before(text.as_bytes(), 4), b"key: ");
+    }
+}
