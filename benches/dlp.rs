@@ -4,7 +4,7 @@
 //! `cargo bench --bench dlp`; clean traffic is JSON and source made from this crate's own
 //! files, so that the numbers can be compared between machines.
 
-#![allow(clippy::expect_used, missing_docs)]
+#![allow(clippy::expect_used, clippy::format_collect, missing_docs)]
 
 use std::fs;
 use std::path::Path;

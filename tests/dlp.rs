@@ -3,6 +3,8 @@
 // A test may give up.
 #![allow(
     clippy::expect_used,
+    clippy::format_collect,
+    clippy::format_push_string,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,
@@ -201,6 +203,7 @@ fn refused(response: &Response, detector: &str, place: &str) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
     inside(|| {
         let world = World::new();

@@ -115,7 +115,7 @@ pub struct Detection {
     pub fingerprint: String,
 }
 
-/// As in records: `github-token block 0123456789abcdef in header `x-note``.
+/// As in records: detector, action, fingerprint, place.
 impl Display for Detection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,7 +1,7 @@
 //! `portreeve dlp`: what the detectors are, what they find, and whether they keep their word.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crate::dlp::{Action, Detector, Detectors, Finding, Stream};
@@ -149,7 +149,7 @@ struct Recent {
 
 fn scan(
     detectors: &Detectors,
-    mut input: impl Read + BufRead,
+    mut input: impl BufRead,
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<bool> {
@@ -168,7 +168,7 @@ fn scan(
             stream.finish(detectors.engine(), &mut |finding, _| findings.push(finding));
         } else {
             stream.push(detectors.engine(), data, &mut |finding, _| {
-                findings.push(finding)
+                findings.push(finding);
             });
         }
         input.consume(length);
@@ -241,7 +241,7 @@ impl Recent {
     fn line_of(&self, finding: &Finding) -> u64 {
         let (start, _) = self.range(finding);
         let before = self.bytes.get(..start).unwrap_or_default();
-        self.line + before.iter().filter(|byte| **byte == b'\n').count() as u64
+        self.line + memchr::memchr_iter(b'\n', before).count() as u64
     }
 
     /// What stands around a finding on its line, with it and every other finding masked.
@@ -310,7 +310,7 @@ mod tests {
                 text.contains("anthropic-key") && text.contains("# mine"),
                 "{text}"
             );
-            assert!(!text.contains(&token[..16]), "{text}");
+            assert!(!text.contains(token.split_at(16).0), "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
         let mut out = Vec::new();

@@ -38,8 +38,7 @@ pub fn best_place(fixed: &[Class], prefix_len: usize) -> Option<usize> {
 fn commonness(class: &Class) -> f32 {
     let one = |byte: u8| match byte {
         b' ' | b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 0.06,
-        b'a'..=b'z' => 0.02,
-        b'"' | b'0' | b'1' | b'_' | b'.' | b',' | b'/' | b'-' | b'\n' => 0.02,
+        b'a'..=b'z' | b'"' | b'0' | b'1' | b'_' | b'.' | b',' | b'/' | b'-' | b'\n' => 0.02,
         b'0'..=b'9' | b'A'..=b'Z' | b'(' | b')' | b':' | b'=' => 0.008,
         _ => 0.004,
     };

@@ -30,7 +30,7 @@ pub enum Check {
     DecimalBase64,
     /// The body of a private key follows.
     KeyBody,
-    /// Base58Check of 78 bytes (BIP-32 private keys).
+    /// `Base58Check` of 78 bytes (BIP-32 private keys).
     Xprv,
     /// A URL with a password that is no placeholder, to a host that is not this machine.
     UrlPassword,

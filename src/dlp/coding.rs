@@ -82,7 +82,9 @@ impl Coding {
     pub fn encode(self, classes: &[Class]) -> Vec<Class> {
         let each = |form: fn(&mut Vec<Class>, Class)| {
             let mut raw = Vec::new();
-            classes.iter().for_each(|class| form(&mut raw, *class));
+            for class in classes {
+                form(&mut raw, *class);
+            }
             raw
         };
         let zero = Class::single(0);
@@ -119,18 +121,14 @@ impl Coding {
         while decoded.bytes.len() < most {
             let rest = raw.get(at..).unwrap_or_default();
             let unit = rest.get(..width).unwrap_or(rest);
-            match self.unit(unit) {
-                Some(byte) => {
-                    at += width;
-                    decoded.bytes.push(byte);
-                    decoded.ends.push(at);
-                }
+            let Some(byte) = self.unit(unit) else {
                 // Half a unit may become a whole one.
-                None => {
-                    decoded.stopped = unit.len() == width;
-                    break;
-                }
-            }
+                decoded.stopped = unit.len() == width;
+                break;
+            };
+            at += width;
+            decoded.bytes.push(byte);
+            decoded.ends.push(at);
         }
         decoded
     }
@@ -281,22 +279,21 @@ mod tests {
         let token = b"gh~p_\xff\xfbAz09";
         let classes: Vec<Class> = token.iter().copied().map(Class::single).collect();
         for coding in Coding::ENCODED {
-            let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+            let each = |form: fn(u8) -> String| {
+                token
+                    .iter()
+                    .flat_map(|byte| form(*byte).into_bytes())
+                    .collect::<Vec<u8>>()
+            };
             let raw: Vec<u8> = match coding {
                 Coding::Plain => token.to_vec(),
                 Coding::Base64(place) => {
                     let before = vec![b'.'; usize::from(place)];
                     STANDARD.encode([&before, &token[..]].concat()).into_bytes()
                 }
-                Coding::Hex => hex.into_bytes(),
-                Coding::Percent => token
-                    .iter()
-                    .flat_map(|b| format!("%{b:02X}").into_bytes())
-                    .collect(),
-                Coding::Unicode => token
-                    .iter()
-                    .flat_map(|b| format!("\\u00{b:02x}").into_bytes())
-                    .collect(),
+                Coding::Hex => each(|byte| format!("{byte:02x}")),
+                Coding::Percent => each(|byte| format!("%{byte:02X}")),
+                Coding::Unicode => each(|byte| format!("\\u00{byte:02x}")),
                 Coding::Utf16Le => token.iter().flat_map(|b| [*b, 0]).collect(),
                 Coding::Utf16Be => token.iter().flat_map(|b| [0, *b]).collect(),
             };

@@ -229,12 +229,11 @@ mod tests {
         let secret = b"hunter/2+\"Tr0ub4dor&3\\x";
         let detector = Detector::of_secret("a", &Secret::new(secret.to_vec())).unwrap();
         let detectors = Detectors::new(vec![detector]);
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let percent: String = secret.iter().map(|byte| format!("%{byte:02X}")).collect();
-        let unicode: String = secret
-            .iter()
-            .map(|byte| format!("\\u00{byte:02x}"))
-            .collect();
+        let each =
+            |form: fn(u8) -> String| secret.iter().map(|byte| form(*byte)).collect::<Vec<_>>();
+        let hex = each(|byte| format!("{byte:02x}")).concat();
+        let percent = each(|byte| format!("%{byte:02X}")).concat();
+        let unicode = each(|byte| format!("\\u00{byte:02x}")).concat();
         let wide: Vec<u8> = secret.iter().flat_map(|byte| [*byte, 0]).collect();
         let json = serde_json::to_string(std::str::from_utf8(secret).unwrap()).unwrap();
         let form = percent_encoding::utf8_percent_encode(
@@ -277,8 +276,8 @@ mod tests {
     #[test]
     fn i5_nothing_prints_a_known_secret() {
         let detector = Detector::of_secret("a", &Secret::new(b"hunter2hunter2".to_vec())).unwrap();
-        let mut text = format!("{detector:?}");
-        text.push_str(&format!("{:?}", Detectors::new(vec![detector])));
+        let one = format!("{detector:?}");
+        let text = format!("{one} {:?}", Detectors::new(vec![detector]));
         assert!(!text.contains("hunter2"), "{text}");
     }
 

@@ -25,7 +25,9 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
     }
     let each = |form: fn(&mut Vec<Class>, u8)| {
         let mut classes = Vec::new();
-        secret.iter().for_each(|byte| form(&mut classes, *byte));
+        for byte in secret {
+            form(&mut classes, *byte);
+        }
         classes
     };
     forms.push(each(hex));
@@ -43,10 +45,10 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
         hex(classes, byte);
     }));
     forms.push(each(|classes, byte| {
-        classes.extend([byte, 0].map(Class::single))
+        classes.extend([byte, 0].map(Class::single));
     }));
     forms.push(each(|classes, byte| {
-        classes.extend([0, byte].map(Class::single))
+        classes.extend([0, byte].map(Class::single));
     }));
     let mut unique: Vec<Vec<Class>> = Vec::new();
     for form in forms {
@@ -60,7 +62,8 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
 /// The characters that `secret` alone decides where it stands `offset` bytes after a
 /// multiple of three: those at the edges mix with its neighbours.
 fn base64(engine: &impl base64::Engine, secret: &[u8], offset: usize) -> Vec<u8> {
-    let padded = [&[0, 0][..offset.min(2)], secret].concat();
+    let mut padded = vec![0; offset];
+    padded.extend_from_slice(secret);
     let text = engine.encode(&padded).into_bytes();
     let mixed = [0, 2, 3].get(offset).copied().unwrap_or(0);
     let whole = padded.len() * 8 / 6;

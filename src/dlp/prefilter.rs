@@ -46,7 +46,7 @@ impl Prefilter {
             offset,
         };
         let mut entries: Vec<Entry> = grams.into_iter().map(entry).collect();
-        let mut map = Box::new([0; WORDS]);
+        let mut map = vec![0_u64; WORDS].into_boxed_slice();
         let mut ends = vec![0; BITS];
         entries.sort_by_key(|entry| (hash(entry.gram), entry.gram, entry.rule, entry.offset));
         entries.dedup();
@@ -65,7 +65,7 @@ impl Prefilter {
             *end = sum;
         }
         Self {
-            map: Some(map),
+            map: map.try_into().ok(),
             ends,
             entries,
         }

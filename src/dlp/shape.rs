@@ -209,7 +209,7 @@ impl Shape {
     pub fn advance(&self, bytes: &[u8], cursor: &mut Cursor, right: Class, ended: bool) -> Step {
         loop {
             let Some(item) = self.items.get(usize::from(cursor.item)) else {
-                return self.end(bytes, cursor, right, ended);
+                return end(bytes, cursor, right, ended);
             };
             if cursor.count < item.most {
                 match bytes.get(cursor.at) {
@@ -231,21 +231,22 @@ impl Shape {
             }
         }
     }
-
-    fn end(&self, bytes: &[u8], cursor: &Cursor, right: Class, ended: bool) -> Step {
-        match bytes.get(cursor.at) {
-            None if ended || right.is_empty() => Step::Whole(cursor.at),
-            None => Step::Open,
-            Some(next) if right.contains(*next) => Step::Failed,
-            Some(_) => Step::Whole(cursor.at),
-        }
-    }
 }
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Shapes of known secrets hold the secret.
         write!(f, "Shape({} items)", self.items.len())
+    }
+}
+
+/// What is left to tell once all parts are read: whether the token ends here.
+fn end(bytes: &[u8], cursor: &Cursor, right: Class, ended: bool) -> Step {
+    match bytes.get(cursor.at) {
+        None if ended || right.is_empty() => Step::Whole(cursor.at),
+        None => Step::Open,
+        Some(next) if right.contains(*next) => Step::Failed,
+        Some(_) => Step::Whole(cursor.at),
     }
 }
 

@@ -184,12 +184,13 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
 fn detectors(written: &[Detector], credentials: &Store) -> Detectors {
     let mut all = written.to_vec();
     for (name, secret) in credentials.secrets() {
-        match Detector::of_secret(name.as_str(), secret) {
-            Some(detector) => all.push(detector),
-            None => tracing::warn!(
+        if let Some(detector) = Detector::of_secret(name.as_str(), secret) {
+            all.push(detector);
+        } else {
+            tracing::warn!(
                 credential = %name,
                 "the secret is too short to be looked for in what leaves"
-            ),
+            );
         }
     }
     Detectors::new(all)
