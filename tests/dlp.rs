@@ -59,6 +59,7 @@ agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/attach"]
 credential = "held"
+dlp = "default"
 [[rule]]
 name = "unscanned"
 agents = ["alice"]
@@ -76,6 +77,7 @@ name = "all"
 agents = ["alice"]
 hosts = ["good.test", "h1.test"]
 record_query = true
+dlp = "default"
 "#;
 
 /// A kind of token of the operator's own, which is at home at `good.test`.

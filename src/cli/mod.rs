@@ -3,8 +3,8 @@
 mod ca;
 pub mod check;
 mod demo;
-mod exec;
 pub mod dlp;
+mod exec;
 mod harden;
 mod log;
 pub mod nft;
