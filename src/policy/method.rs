@@ -46,7 +46,7 @@ pub const KNOWN: &[&str] = &[
 
 /// What no rule can allow: CONNECT asks for a tunnel, TRACE for an echo of the request with
 /// its credential, and `PRI` begins an HTTP/2 preface (RFC 9113 §3.4).
-const NEVER: [&str; 3] = ["CONNECT", "PRI", "TRACE"];
+pub const NEVER: [&str; 3] = ["CONNECT", "PRI", "TRACE"];
 
 /// Whether a rule without `methods` covers it. Case matters (RFC 9110 §9.1).
 #[must_use]
