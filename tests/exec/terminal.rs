@@ -105,12 +105,13 @@ impl Drop for Shell {
 }
 
 /// Says `up`, and `again` when it is continued: only then does it have the terminal, and what
-/// is typed before goes to the shell.
+/// is typed before goes to the shell. Signals come in pairs at times, and `print` in a handler
+/// that interrupts a `print` is an error in Python: so it writes by itself.
 fn write_waiting(jail: &Jail) {
-    let script = "from signal import *\n\
+    let script = "import os\nfrom signal import *\n\
         signal(SIGINT, SIG_DFL)\n\
-        signal(SIGCONT, lambda *_: print('again', flush=True))\n\
-        print('up', flush=True)\nwhile True: pause()\n";
+        signal(SIGCONT, lambda *_: os.write(1, b'again\\n'))\n\
+        os.write(1, b'up\\n')\nwhile True: pause()\n";
     std::fs::write(jail.path("work/waiting.py"), script).unwrap();
 }
 
@@ -192,8 +193,8 @@ fn a_resize_is_told_to_the_command() {
     shell.wait("=/dev");
     let terminal = format!("/dev{}", shell.wait("="));
     let script = "import os, signal, sys\n\
-        def told(*_):\n print(os.get_terminal_size(), flush=True)\n os.get_terminal_size().columns == 77 and sys.exit(5)\n\
-        signal.signal(signal.SIGWINCH, told)\nprint('ready', flush=True)\nwhile True: signal.pause()\n";
+        def told(*_):\n os.write(1, repr(os.get_terminal_size()).encode() + b'\\n')\n os.get_terminal_size().columns == 77 and sys.exit(5)\n\
+        signal.signal(signal.SIGWINCH, told)\nos.write(1, b'ready\\n')\nwhile True: signal.pause()\n";
     std::fs::write(jail.path("work/resize.py"), script).unwrap();
     shell.keys("eval $JAIL python3 resize.py\n");
     shell.wait("ready");
