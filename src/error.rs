@@ -81,6 +81,10 @@ pub enum Reason {
     // Of requests, on the way to the server.
     /// As many upstream connections as allowed.
     UpstreamLimit,
+    /// As many names are looked up for this agent as may just now.
+    LookupLimit,
+    /// The name says more than a name need, and no rule writes it out.
+    NameEntropy,
     /// The name has no address.
     NameNotFound,
     /// The resolver failed or did not answer.
@@ -150,6 +154,8 @@ impl Reason {
         Self::Draining,
         Self::CredentialUnavailable,
         Self::UpstreamLimit,
+        Self::LookupLimit,
+        Self::NameEntropy,
         Self::NameNotFound,
         Self::ResolverFailed,
         Self::ForbiddenNetwork,
@@ -232,6 +238,8 @@ impl Reason {
             | Self::Draining
             | Self::CredentialUnavailable
             | Self::UpstreamLimit
+            | Self::LookupLimit
+            | Self::NameEntropy
             | Self::NameNotFound
             | Self::ResolverFailed
             | Self::ForbiddenNetwork
@@ -417,6 +425,13 @@ impl Reason {
                 "Too many upstream connections",
                 LIMIT,
             ),
+            Self::LookupLimit => (
+                "lookup_limit",
+                S::TOO_MANY_REQUESTS,
+                "Too many names looked up",
+                LIMIT,
+            ),
+            Self::NameEntropy => ("name_entropy", S::FORBIDDEN, "Name looks like data", DENIED),
             Self::NameNotFound => (
                 "name_not_found",
                 S::BAD_GATEWAY,

@@ -51,14 +51,6 @@ impl Check<'_> {
             ),
             leaves: self.count(written.leaves.as_ref(), default.leaves),
             refused_leaves: self.count(written.refused_leaves.as_ref(), default.refused_leaves),
-            refused_leaves_per_second: self.count(
-                written.refused_leaves_per_second.as_ref(),
-                default.refused_leaves_per_second,
-            ),
-            refusals_per_second: self.count(
-                written.refusals_per_second.as_ref(),
-                default.refusals_per_second,
-            ),
             interim_responses: self.count_or_none(
                 written.interim_responses.as_ref(),
                 default.interim_responses,
@@ -84,9 +76,25 @@ impl Check<'_> {
         );
         let decoded = written.decoded_bytes.as_ref();
         limits.decoded_bytes = self.bytes(decoded, BUFFER_MIN, DECODED_MAX, limits.decoded_bytes);
+        self.rates(written, &mut limits);
         limits.held_bytes_per_agent = self.held_bytes_per_agent(written, &limits);
         limits.uri_bytes = self.uri_bytes(written.uri_bytes.as_ref(), limits.head_bytes);
         limits
+    }
+
+    /// What is counted by the second, and what a name may say.
+    fn rates(&mut self, written: &written::Limits, limits: &mut Limits) {
+        let leaves = written.refused_leaves_per_second.as_ref();
+        limits.refused_leaves_per_second = self.count(leaves, limits.refused_leaves_per_second);
+        let refusals = written.refusals_per_second.as_ref();
+        limits.refusals_per_second = self.count(refusals, limits.refusals_per_second);
+        let lookups = written.lookups_per_second.as_ref();
+        limits.lookups_per_second = self.count(lookups, limits.lookups_per_second);
+        let bits = written.lookup_name_bits.as_ref();
+        limits.lookup_name_bits = self.count(bits, limits.lookup_name_bits);
+        let records = written.refused_connection_records_per_second.as_ref();
+        limits.refused_connection_records_per_second =
+            self.count(records, limits.refused_connection_records_per_second);
     }
 
     /// Checks `[timeouts]`.

@@ -85,6 +85,10 @@ impl Default for Redirect {
 pub struct Upstream {
     /// Whose certificates are believed: `"system"`, the default, or a list of PEM files.
     pub trust: Trust,
+    /// PEM files of revocation lists (RFC 5280 §5). What one revokes is refused, and so is all
+    /// that an issuer signs whose list has expired; issuers without a list are not affected.
+    /// Default none.
+    pub crl: Vec<PathBuf>,
     /// Exceptions from the forbidden networks, as networks or addresses. Loopback, metadata
     /// services and the gateway's own addresses are opened by their exact address only; a
     /// network around them does not open them. Default none.
@@ -138,6 +142,8 @@ pub enum DeniedNames {
     Placeholder,
     /// REFUSED (RFC 1035 §4.1.1), without any explanation.
     Refused,
+    /// NXDOMAIN, as if there were no such name: clients give up at once and ask nobody else.
+    NotFound,
 }
 
 /// How much of anything there may be; reaching one refuses that agent's work only.
@@ -195,6 +201,15 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Names whose addresses are remembered. Default 10000.
     pub resolved_names: usize,
+    /// Names looked up for one agent in a second that are not remembered; ten times as many
+    /// may come at once. Default 50.
+    pub lookups_per_second: u32,
+    /// Bits that a name may say which is looked up and which no rule writes out: the length of
+    /// each label times the entropy of its characters. Default 256.
+    pub lookup_name_bits: u32,
+    /// Connections of one agent that are refused as they come, recorded in a second; further
+    /// ones are counted only. Default 10.
+    pub refused_connection_records_per_second: u32,
 }
 
 impl Default for Limits {
@@ -223,6 +238,9 @@ impl Default for Limits {
             refusals_per_second: 50,
             interim_responses: 16,
             resolved_names: 10_000,
+            lookups_per_second: 50,
+            lookup_name_bits: 256,
+            refused_connection_records_per_second: 10,
         }
     }
 }

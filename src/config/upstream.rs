@@ -20,6 +20,9 @@ impl Check<'_> {
         if let Some(trust) = &written.trust {
             upstream.trust = self.trust(trust);
         }
+        for text in written.crl.iter().flat_map(Spanned::get_ref) {
+            upstream.crl.extend(self.path("crl", text));
+        }
         for text in written.allow_networks.iter().flat_map(Spanned::get_ref) {
             upstream.allow_networks.extend(self.allowed_network(text));
         }
@@ -100,6 +103,7 @@ impl Check<'_> {
             let words = [
                 ("placeholder", DeniedNames::Placeholder),
                 ("refused", DeniedNames::Refused),
+                ("nxdomain", DeniedNames::NotFound),
             ];
             dns.denied = self.word("denied", text, &words).unwrap_or(dns.denied);
         }

@@ -64,6 +64,7 @@ table! {
     /// `[upstream]`
     Upstream {
         trust: Option<Spanned<Trust>>,
+        crl: Option<Texts>,
         allow_networks: Option<Texts>,
         resolve: BTreeMap<Text, Texts>,
         nameservers: Option<Texts>,
@@ -102,6 +103,9 @@ table! {
         refusals_per_second: Option<Number>,
         interim_responses: Option<Number>,
         resolved_names: Option<Number>,
+        lookups_per_second: Option<Number>,
+        lookup_name_bits: Option<Number>,
+        refused_connection_records_per_second: Option<Number>,
     }
 }
 

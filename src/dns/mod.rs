@@ -15,6 +15,7 @@ mod udp;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+pub use reply::{Transport, reply};
 pub use tcp::serve_tcp;
 pub use udp::serve_udp;
 
@@ -44,6 +45,8 @@ pub enum Answer {
     Placeholder,
     /// The rcode REFUSED.
     Refused,
+    /// The rcode NXDOMAIN.
+    NotFound,
 }
 
 /// What came of a query, for metrics.
@@ -55,7 +58,7 @@ pub enum Verdict {
     Placeholder,
     /// The name has no records of this type (NODATA).
     NoData,
-    /// NXDOMAIN: no name that a host can have, or a canary.
+    /// NXDOMAIN: no name that a host can have, a canary, or denied where that is configured.
     NotFound,
     /// REFUSED, NOTIMP or BADVERS.
     Refused,

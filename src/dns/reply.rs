@@ -18,14 +18,16 @@ const CANARY: &str = "use-application-dns.net";
 
 /// What carried the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub enum Transport {
+    /// One datagram; the reply is truncated to what the client takes.
     Udp,
+    /// A stream with lengths before messages.
     Tcp,
 }
 
 /// The reply to `query`, counted; `None` for what is no query (or itself a response, which
 /// would make two responders talk to each other for ever).
-pub(super) async fn reply(
+pub async fn reply(
     answers: &impl Answers,
     settings: &Settings,
     client: IpAddr,
@@ -160,6 +162,7 @@ async fn content(
             Content::records(records, settings.ttl, Verdict::Placeholder)
         }
         Answer::Refused => refused(ResponseCode::Refused),
+        Answer::NotFound => Content::empty(ResponseCode::NXDomain, Verdict::NotFound),
     }
 }
 

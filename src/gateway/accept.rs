@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::Gateway;
 use super::connection::{self, Arrival};
 use super::drain::Drain;
-use crate::error::Reason;
+use super::{Gateway, outcome};
+use crate::error::{Reason, Refusal};
 use crate::metrics::IpFamily;
-use crate::name::ClientAddr;
+use crate::name::{AgentName, ClientAddr, Origin};
+use crate::net::limits::LimitReached;
 use crate::net::listen::{Backoff, accept};
 use crate::net::origin;
 
@@ -24,12 +25,23 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut drain: Drai
                 tracing::warn!(%error, "cannot accept connections; trying again after a pause");
             }) => accepted,
         };
-        match arrive(&gateway, &stream, origin::client_addr(peer)) {
+        let client = origin::client_addr(peer);
+        let agent = gateway.active().policy.agent(client.0.ip()).clone();
+        let origin = origin::origin(&stream);
+        match arrive(&gateway, &agent, client, origin) {
             Ok(arrival) => {
                 let task = connection::run(arrival, stream, drain.clone());
                 gateway.tasks.spawn(task);
             }
-            Err(reason) => gateway.metrics.connections.refuse(reason),
+            // Whoever knocks without end must not fill the log, so past a rate it is counted only.
+            Err(refusal) if gateway.refused_records.check(&agent) => {
+                outcome::connection_refused(&gateway, (&agent, client, origin), None, &refusal);
+            }
+            Err(refusal) => {
+                let limit = "limits.refused_connection_records_per_second";
+                gateway.metrics.state.limit_reached(limit);
+                gateway.metrics.connections.refuse(refusal.reason);
+            }
         }
     }
 }
@@ -38,30 +50,40 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut drain: Drai
 /// there is no fallback to another address or agent.
 fn arrive(
     gateway: &Arc<Gateway>,
-    stream: &TcpStream,
+    agent: &AgentName,
     client: ClientAddr,
-) -> Result<Arrival, Reason> {
+    origin: Option<Origin>,
+) -> Result<Arrival, Refusal> {
     let family = match client.0 {
         SocketAddr::V4(_) => IpFamily::V4,
         SocketAddr::V6(_) => IpFamily::V6,
     };
     let active = gateway.metrics.connections.accept(family);
-    let origin = origin::origin(stream).ok_or(Reason::NoOrigin)?;
+    let origin = origin.ok_or_else(|| {
+        Refusal::new(
+            Reason::NoOrigin,
+            "the connection was not redirected here, so nobody knows where it should go",
+        )
+    })?;
     if gateway.own_addresses.contains(origin.0.ip()) {
-        return Err(Reason::Loop);
+        return Err(Refusal::new(
+            Reason::Loop,
+            "the connection was going to the gateway itself",
+        ));
     }
-    let agent = gateway.active().policy.agent(client.0.ip()).clone();
-    gateway
-        .refusals
-        .check(&agent)
-        .map_err(|refusal| refusal.reason)?;
-    let permit = gateway
-        .connections
-        .take(&agent)
-        .map_err(|_| Reason::ConnectionLimit)?;
+    gateway.refusals.check(agent)?;
+    let permit = gateway.connections.take(agent).map_err(|reached| {
+        let (limit, whose) = match reached {
+            LimitReached::All => ("limits.connections", "the gateway has"),
+            LimitReached::Agent => ("limits.connections_per_agent", "this agent has"),
+        };
+        gateway.metrics.state.limit_reached(limit);
+        let sentence = format!("{whose} as many connections as {limit} allows");
+        Refusal::new(Reason::ConnectionLimit, sentence)
+    })?;
     Ok(Arrival {
         gateway: gateway.clone(),
-        agent,
+        agent: agent.clone(),
         client,
         origin,
         permit,

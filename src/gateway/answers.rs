@@ -9,6 +9,7 @@ use crate::config::DeniedNames;
 use crate::dns::{Answer, Answers, Verdict};
 use crate::metrics::DnsVerdict;
 use crate::name::{AgentName, Host};
+use crate::net::lookups::Asker;
 use crate::policy::Policy;
 
 /// Seconds that agents may keep an answer: few, since they dial the gateway whatever it says.
@@ -33,7 +34,10 @@ impl DnsAnswers {
 fn unresolved(policy: &Policy, denied: DeniedNames, agent: &AgentName, name: &Host) -> Answer {
     match denied {
         DeniedNames::Refused if !policy.may_reach(agent, name) => Answer::Refused,
-        DeniedNames::Refused | DeniedNames::Placeholder => Answer::Placeholder,
+        DeniedNames::NotFound if !policy.may_reach(agent, name) => Answer::NotFound,
+        DeniedNames::Refused | DeniedNames::NotFound | DeniedNames::Placeholder => {
+            Answer::Placeholder
+        }
     }
 }
 
@@ -48,7 +52,11 @@ impl Answers for DnsAnswers {
         if !active.policy.may_resolve(agent, name) {
             return unresolved(&active.policy, self.denied, agent, name);
         }
-        match gateway.dialler.addresses(name).await {
+        let asker = Asker {
+            agent,
+            is_written: true,
+        };
+        match gateway.dialler.addresses(asker, name).await {
             // The gateway's loopback is not the agent's, and no redirect takes loopback.
             Ok(addresses) if addresses.iter().any(|ip| ip.to_canonical().is_loopback()) => {
                 Answer::Placeholder
@@ -91,17 +99,21 @@ mod tests {
     }
 
     #[test]
-    fn denied_names_are_refused_where_the_operator_says_so() {
-        use DeniedNames::{Placeholder, Refused};
+    fn denied_names_are_refused_or_not_found_where_the_operator_says_so() {
+        use DeniedNames::{NotFound, Placeholder, Refused};
         for name in ["other.test", "bad.test", "good.test"] {
             assert_eq!(answer(Mode::Enforce, Refused, name), Answer::Refused);
+            assert_eq!(answer(Mode::Enforce, NotFound, name), Answer::NotFound);
             let placeholder = answer(Mode::Enforce, Placeholder, name);
             assert_eq!(placeholder, Answer::Placeholder);
             // What observe mode lets through must be dialled first.
             assert_eq!(answer(Mode::Observe, Refused, name), Answer::Placeholder);
+            assert_eq!(answer(Mode::Observe, NotFound, name), Answer::Placeholder);
         }
         // Allowed, though not looked up for agents.
-        let wild = answer(Mode::Enforce, Refused, "a.good.test");
-        assert_eq!(wild, Answer::Placeholder);
+        for denied in [Refused, NotFound] {
+            let wild = answer(Mode::Enforce, denied, "a.good.test");
+            assert_eq!(wild, Answer::Placeholder);
+        }
     }
 }

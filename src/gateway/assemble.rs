@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::task::TaskTracker;
 
-use super::{Active, Echoes, Gateway, RefusalLimit, Settings, Timeouts};
+use super::{Active, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts};
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
@@ -29,6 +29,7 @@ use crate::net::dial::{DialSettings, Dialler};
 use crate::net::forbidden::Networks;
 use crate::net::limits::Shares;
 use crate::net::listen::{bind_tcp, bind_udp};
+use crate::net::lookups::LookupLimits;
 use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
 use crate::policy::Mode;
@@ -140,6 +141,7 @@ pub async fn assemble_with_ca(
         requests: Shares::new(usize::MAX, limits.requests_per_agent),
         held: Shares::new(limits.held_bytes / 1024, limits.held_bytes_per_agent / 1024),
         refusals: RefusalLimit::new(limits.refusals_per_second),
+        refused_records: RecordLimit::new(limits.refused_connection_records_per_second),
         active: ArcSwap::from_pointee(active(&loaded, 1, None)),
         fingerprints: Arc::new(FingerprintKey::random().during("cannot make a key")?),
         agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
@@ -256,6 +258,10 @@ fn dialler(config: &Config, own: OwnAddresses) -> Result<Dialler, StartError> {
         fixed: config.upstream.resolve.clone().into_iter().collect(),
         timeout: config.timeouts.resolve,
         cache_entries: config.limits.resolved_names as u64,
+        limits: LookupLimits::new(
+            NonZeroU32::new(config.limits.lookups_per_second).unwrap_or(NonZeroU32::MIN),
+            config.limits.lookup_name_bits,
+        ),
     })
     .during("cannot set up the resolver")?;
     let networks = Networks::new(config.upstream.allow_networks.clone(), own);
@@ -274,7 +280,7 @@ fn upstreams(
         config::Trust::System => tls::Trust::System,
         config::Trust::Pem(files) => tls::Trust::Pem(files.clone()),
     };
-    let tls = UpstreamTls::with_sessions(&trust, UPSTREAM_SESSIONS)
+    let tls = UpstreamTls::with_sessions(&trust, &config.upstream.crl, UPSTREAM_SESSIONS)
         .during("cannot set up the trust in servers")?;
     let (limits, timeouts) = (&config.limits, &config.timeouts);
     let settings = upstream::Settings {

@@ -62,7 +62,7 @@ pub async fn run(arrival: Arrival, stream: TcpStream, drain: Drain) {
     let _panics = outcome::CountPanic(&gateway.metrics);
     let (agent, client, origin) = (arrival.agent.clone(), arrival.client, arrival.origin);
     if let Err((refusal, name)) = intercept(arrival, stream, drain).await {
-        outcome::connection_refused(&gateway, (&agent, client, origin), name, &refusal);
+        outcome::connection_refused(&gateway, (&agent, client, Some(origin)), name, &refusal);
     }
 }
 

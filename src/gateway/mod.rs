@@ -26,7 +26,7 @@ pub use self::accept::serve;
 pub use self::answers::DnsAnswers;
 pub use self::drain::{Drain, DrainSignal};
 pub use self::echoes::Echoes;
-pub use self::refusals::RefusalLimit;
+pub use self::refusals::{RecordLimit, RefusalLimit};
 use crate::audit::Log;
 use crate::ca::Leaves;
 use crate::credential::Store;
@@ -131,6 +131,8 @@ pub struct Gateway {
     pub held: Shares,
     /// Answers to sources that are nobody's.
     pub refusals: RefusalLimit,
+    /// Records of connections that are refused as they come.
+    pub refused_records: RecordLimit,
     /// Keys the fingerprints of what detectors find.
     pub fingerprints: Arc<FingerprintKey>,
     /// Bounds.

@@ -369,6 +369,10 @@ impl<'a> Outcome<'a> {
                 metrics.names.lookup(Lookup::NotFound);
             } else if reason == Reason::ResolverFailed {
                 metrics.names.lookup(Lookup::Failed);
+            } else if reason == Reason::LookupLimit {
+                metrics.state.limit_reached("limits.lookups_per_second");
+            } else if reason == Reason::NameEntropy {
+                metrics.state.limit_reached("limits.lookup_name_bits");
             }
         }
         metrics.dlp.scanned(self.found.scanned());
@@ -432,13 +436,14 @@ fn version(protocol: Protocol) -> Version {
 /// Records a connection that ended before any request.
 pub fn connection_refused(
     gateway: &Gateway,
-    parties: (&AgentName, ClientAddr, Origin),
+    parties: (&AgentName, ClientAddr, Option<Origin>),
     name: Option<Host>,
     refusal: &Refusal,
 ) {
     let (agent, client, origin) = parties;
     gateway.metrics.connections.refuse(refusal.reason);
-    tracing::debug!(%agent, %client, %origin, reason = refusal.reason.label(), "connection refused");
+    let to = origin.as_ref().map(tracing::field::display);
+    tracing::debug!(%agent, %client, origin = to, reason = refusal.reason.label(), "connection refused");
     // No slot: the log counts the refusal of the reservation, so the loss is not silent.
     let Ok(slot) = gateway.audit.reserve() else {
         return;
@@ -451,7 +456,7 @@ pub fn connection_refused(
         sentence: Some(refusal.sentence.clone()),
         generation: Some(gateway.active().policy.generation()),
         client: Some(client),
-        origin: Some(origin),
+        origin,
         server_name: name,
         ..Record::default()
     });

@@ -1,8 +1,9 @@
-//! How often a source that belongs to no agent is answered.
+//! How often a source that belongs to no agent is answered, and how often refusals at the door
+//! are recorded.
 
 use std::num::NonZeroU32;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::error::{Reason, Refusal};
 use crate::name::AgentName;
@@ -35,9 +36,35 @@ impl RefusalLimit {
     }
 }
 
+/// How many records of connections refused as they come an agent may cause.
+pub struct RecordLimit(DefaultKeyedRateLimiter<AgentName>);
+
+impl RecordLimit {
+    /// So many a second and agent.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::keyed(Quota::per_second(per_second)))
+    }
+
+    /// Whether one more may be written.
+    pub fn check(&self, agent: &AgentName) -> bool {
+        self.0.check_key(agent).is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_of_one_agent_are_limited() {
+        let limit = RecordLimit::new(1);
+        let (a, b) = (AgentName::new("a"), AgentName::new("b"));
+        assert!(limit.check(&a));
+        assert!((0..100).any(|_| !limit.check(&a)));
+        assert!(limit.check(&b));
+    }
 
     #[test]
     fn only_unknown_is_limited() {

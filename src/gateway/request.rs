@@ -19,6 +19,7 @@ use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::upstream::{Exchange, Extras, Key, Outgoing};
+use crate::net::lookups::Asker;
 use crate::policy::rule::{Cookies, Dlp};
 use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
@@ -109,7 +110,12 @@ async fn answer(
     };
     let outgoing = Outgoing::new(allowed, attachment, extras); // 9
     let exchange = Exchange {
-        agent: outcome.agent(),
+        asker: Asker {
+            agent: outcome.agent(),
+            is_written: active
+                .policy
+                .may_resolve(outcome.agent(), &key.authority.host),
+        },
         key: &key,
         outgoing: &outgoing,
         agentward: Agentward {

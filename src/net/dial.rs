@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::forbidden::{Forbidden, Networks, Permitted};
 use super::listen;
+use super::lookups::Asker;
 use super::resolve::Resolver;
 use crate::error::{Reason, Refusal};
 use crate::name::{Authority, Host};
@@ -57,10 +58,9 @@ impl Dialler {
     /// Connects to the first of the permitted addresses that answers, IPv6 and IPv4 in turn.
     ///
     /// # Errors
-    /// `NameNotFound`, `ResolverFailed`, `ForbiddenNetwork`, `ConnectFailed`,
-    /// `ConnectTimeout`, or `UpstreamLimit` when this machine has no socket left.
-    pub async fn dial(&self, authority: &Authority) -> Result<Dialled, Refusal> {
-        let addresses = self.permitted(authority).await?;
+    /// Those of [`Resolver::lookup`], `ForbiddenNetwork`, `ConnectFailed`, `ConnectTimeout`, or `UpstreamLimit` when this machine has no socket left.
+    pub async fn dial(&self, asker: Asker<'_>, authority: &Authority) -> Result<Dialled, Refusal> {
+        let addresses = self.permitted(asker, authority).await?;
         let deadline = Instant::now() + self.settings.connect_timeout;
         match timeout_at(deadline, race(&addresses)).await {
             Ok(Ok(dialled)) => Ok(dialled),
@@ -72,13 +72,13 @@ impl Dialler {
     /// The addresses that [`Dialler::dial`] would try for `host`, for answers to agents.
     ///
     /// # Errors
-    /// `NameNotFound`, `ResolverFailed` or `ForbiddenNetwork`.
-    pub async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Refusal> {
+    /// Those of [`Resolver::lookup`], or `ForbiddenNetwork`.
+    pub async fn addresses(&self, asker: Asker<'_>, host: &Host) -> Result<Vec<IpAddr>, Refusal> {
         let authority = Authority {
             host: host.clone(),
             port: 443, // no address is judged by its port
         };
-        let permitted = self.permitted(&authority).await?;
+        let permitted = self.permitted(asker, &authority).await?;
         Ok(permitted
             .iter()
             .map(|address| address.addr().ip())
@@ -91,8 +91,12 @@ impl Dialler {
     }
 
     /// The permitted ones among the addresses of the authority's host, at least one.
-    async fn permitted(&self, authority: &Authority) -> Result<Vec<Permitted>, Refusal> {
-        let addresses = self.resolver.lookup(&authority.host).await?;
+    async fn permitted(
+        &self,
+        asker: Asker<'_>,
+        authority: &Authority,
+    ) -> Result<Vec<Permitted>, Refusal> {
+        let addresses = self.resolver.lookup(asker, &authority.host).await?;
         let mut permitted = Vec::new();
         let mut forbidden = None;
         for ip in interleaved(&addresses) {

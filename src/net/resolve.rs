@@ -19,6 +19,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{TokioResolver, system_conf};
 use moka::future::Cache;
 
+use super::lookups::{Asker, LookupLimits};
 use crate::error::{Reason, Refusal};
 use crate::name::Host;
 
@@ -37,7 +38,7 @@ const KEEP_PARTIAL: Duration = Duration::from_secs(30);
 const OTHER_FAMILY: Duration = Duration::from_millis(300);
 
 /// What a [`Resolver`] is made from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ResolverSettings {
     /// Whom to ask, over UDP and TCP; empty for those of `/etc/resolv.conf`.
     pub nameservers: Vec<SocketAddr>,
@@ -47,6 +48,8 @@ pub struct ResolverSettings {
     pub timeout: Duration,
     /// How many names are remembered.
     pub cache_entries: u64,
+    /// How many queries leave for an agent, and what names in them.
+    pub limits: LookupLimits,
 }
 
 /// Looks names up. Clones share the cache.
@@ -56,6 +59,7 @@ pub struct Resolver {
     upstream: TokioResolver,
     cache: Cache<Host, Answer>,
     timeout: Duration,
+    limits: Arc<LookupLimits>,
 }
 
 /// What a lookup came to, and how long that holds.
@@ -113,6 +117,7 @@ impl Resolver {
                 .expire_after(AsLongAsItSays)
                 .build(),
             timeout: settings.timeout,
+            limits: Arc::new(settings.limits),
         })
     }
 
@@ -120,8 +125,9 @@ impl Resolver {
     /// the address it is, else what DNS says (asked once for any number of waiting callers).
     ///
     /// # Errors
-    /// `NameNotFound` or `ResolverFailed`.
-    pub async fn lookup(&self, host: &Host) -> Result<Vec<IpAddr>, Refusal> {
+    /// `NameNotFound` or `ResolverFailed`; `LookupLimit` or `NameEntropy` where a query would
+    /// have to leave and may not.
+    pub async fn lookup(&self, asker: Asker<'_>, host: &Host) -> Result<Vec<IpAddr>, Refusal> {
         if let Some(addresses) = self.fixed.get(host) {
             return match addresses.as_slice() {
                 [] => Err(not_found(host)),
@@ -131,9 +137,11 @@ impl Resolver {
         if let Some(ip) = host.ip() {
             return Ok(vec![ip]);
         }
-        let answer = match self.cache.get(host).await {
-            Some(answer) => answer,
-            None => self.cache.get_with(host.clone(), self.ask(host)).await,
+        let answer = if let Some(answer) = self.cache.get(host).await {
+            answer
+        } else {
+            self.limits.check(asker, host)?;
+            self.cache.get_with(host.clone(), self.ask(host)).await
         };
         match answer.outcome {
             Outcome::Addresses(addresses) => Ok(addresses.to_vec()),

@@ -29,22 +29,29 @@ pub enum TlsError {
          ca-certificates, or set upstream.trust (or SSL_CERT_FILE) to a PEM file{}", details(.0)
     )]
     NoSystemRoots(Vec<String>),
-    /// A file of trusted CAs cannot be read.
-    #[error("cannot read {path}, which upstream.trust names")]
+    /// A file cannot be read.
+    #[error("cannot read {path}, which {key} names")]
     Read {
+        /// Of the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// How it failed.
         source: std::io::Error,
     },
-    /// A file of trusted CAs does not parse.
-    #[error("{path}, which upstream.trust names, {problem}")]
+    /// A file does not parse.
+    #[error("{path}, which {key} names, {problem}")]
     Pem {
+        /// Of the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// The rest of the sentence about it.
         problem: &'static str,
     },
+    /// The library takes none of the revocation lists.
+    #[error("upstream.crl names a list of a kind that is not supported (indirect or partitioned)")]
+    BadList,
     /// `trust` is an empty list.
     #[error("upstream.trust names no file, so no server could be verified; name one, or `system`")]
     NoRoots,

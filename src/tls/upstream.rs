@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, DnsName, ServerName};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -54,19 +54,25 @@ impl UpstreamTls {
     /// # Errors
     /// [`TlsError`] when there is no CA, or a file that cannot be read or parsed.
     pub fn new(trust: &Trust) -> Result<Self, TlsError> {
-        Self::with_sessions(trust, SESSIONS)
+        Self::with_sessions(trust, &[], SESSIONS)
     }
 
-    /// As [`Self::new`], with the most servers whose sessions are remembered.
+    /// As [`Self::new`], with files of revocation lists and the most servers whose sessions
+    /// are remembered. What a list revokes is refused, and so is what was signed by an issuer
+    /// whose list has expired; issuers without a list are not affected.
     ///
     /// # Errors
     /// As there.
-    pub fn with_sessions(trust: &Trust, servers: usize) -> Result<Self, TlsError> {
+    pub fn with_sessions(
+        trust: &Trust,
+        crls: &[PathBuf],
+        servers: usize,
+    ) -> Result<Self, TlsError> {
         let (roots, profile) = match trust {
             Trust::System => system_roots(rustls_native_certs::load_native_certs())?,
             Trust::Pem(paths) => file_roots(paths)?,
         };
-        let config = config(roots, servers, Arc::new(default_provider()))?;
+        let config = config(roots, lists(crls)?, servers, Arc::new(default_provider()))?;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             profile,
@@ -128,12 +134,19 @@ fn unnameable(host: &Host) -> Refusal {
 
 fn config(
     roots: RootCertStore,
+    crls: Vec<CertificateRevocationListDer<'static>>,
     servers: usize,
     provider: Arc<CryptoProvider>,
 ) -> Result<ClientConfig, TlsError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .with_crls(crls)
+        .allow_unknown_revocation_status()
+        .enforce_revocation_expiration()
         .build()
-        .map_err(|_| TlsError::NoRoots)?;
+        .map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(_) => TlsError::BadList,
+            _ => TlsError::NoRoots,
+        })?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_webpki_verifier(verifier)
@@ -168,14 +181,8 @@ fn file_roots(paths: &[PathBuf]) -> Result<(RootCertStore, u64), TlsError> {
     let mut roots = RootCertStore::empty();
     let mut all = Vec::new();
     for path in paths {
-        let bad = |problem| TlsError::Pem {
-            path: path.clone(),
-            problem,
-        };
-        let pem = read_bounded(path).map_err(|source| TlsError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let bad = |problem| bad("upstream.trust", path, problem);
+        let pem = read("upstream.trust", path)?;
         let before = all.len();
         for der in CertificateDer::pem_slice_iter(&pem) {
             let der = der.map_err(|_| bad("holds a damaged PEM block"))?;
@@ -189,6 +196,44 @@ fn file_roots(paths: &[PathBuf]) -> Result<(RootCertStore, u64), TlsError> {
         }
     }
     Ok((roots, profile(&all)))
+}
+
+/// Every revocation list of the operator's files; one that does not parse is an error.
+fn lists(paths: &[PathBuf]) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    const KEY: &str = "upstream.crl";
+    let mut all = Vec::new();
+    for path in paths {
+        let pem = read(KEY, path)?;
+        let before = all.len();
+        for der in CertificateRevocationListDer::pem_slice_iter(&pem) {
+            let der = der.map_err(|_| bad(KEY, path, "holds a damaged PEM block"))?;
+            if webpki::BorrowedCertRevocationList::from_der(&der).is_err() {
+                return Err(bad(KEY, path, "holds a list that is not valid X.509"));
+            }
+            all.push(der);
+        }
+        if all.len() == before {
+            let problem = "holds no revocation list (no `BEGIN X509 CRL` block)";
+            return Err(bad(KEY, path, problem));
+        }
+    }
+    Ok(all)
+}
+
+fn bad(key: &'static str, path: &Path, problem: &'static str) -> TlsError {
+    TlsError::Pem {
+        key,
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_bounded(path).map_err(|source| TlsError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -32,6 +32,7 @@ use crate::metrics::{self, Handshake, Metrics, Side};
 use crate::name::AgentName;
 use crate::net::dial::{Dialled, Dialler};
 use crate::net::limits::{LimitReached, Share, Shares};
+use crate::net::lookups::Asker;
 use crate::policy::Scheme;
 use crate::tls::UpstreamTls;
 
@@ -84,8 +85,8 @@ pub struct Arrived {
 /// A request to be sent, with all it takes but its body.
 #[derive(Clone, Copy)]
 pub struct Exchange<'a, 'r> {
-    /// From whom.
-    pub agent: &'a AgentName,
+    /// From whom, and whether a rule writes the host's name.
+    pub asker: Asker<'a>,
     /// What the connection must have been made for.
     pub key: &'a Key,
     /// What is sent.
@@ -196,13 +197,13 @@ impl Upstreams {
         reuse: bool,
     ) -> Result<Arrived, Failure> {
         let Exchange {
-            agent,
+            asker,
             key,
             outgoing,
             agentward,
         } = exchange;
         let started = Instant::now();
-        let connection = self.connection(agent, key, reuse).await;
+        let connection = self.connection(asker, key, reuse).await;
         let (connection, reused) = connection.map_err(Failure::Refused)?;
         let connected = Instant::now();
         let settings = &self.settings;
@@ -238,16 +239,16 @@ impl Upstreams {
     /// A pooled connection, or a new one; and whether it was pooled.
     async fn connection(
         &self,
-        agent: &AgentName,
+        asker: Asker<'_>,
         key: &Key,
         reuse: bool,
     ) -> Result<(Pooled, bool), Refusal> {
         if !reuse {
-            return Ok((Box::pin(self.dial(agent, key)).await?, false));
+            return Ok((Box::pin(self.dial(asker, key)).await?, false));
         }
         let lock = match self.reusable(key) {
             Ok(pooled) => return Ok((pooled, true)),
-            Err(None) => return Ok((Box::pin(self.dial(agent, key)).await?, false)),
+            Err(None) => return Ok((Box::pin(self.dial(asker, key)).await?, false)),
             Err(Some(lock)) => lock,
         };
         // Whoever waited here may find an HTTP/2 connection that another request dialled;
@@ -258,7 +259,7 @@ impl Upstreams {
             Err(Some(_)) => {}
             Err(None) => drop(together),
         }
-        let dialled = Box::pin(self.dial(agent, key)).await;
+        let dialled = Box::pin(self.dial(asker, key)).await;
         if dialled.is_err() {
             self.pool.dial_failed(key);
         }
@@ -287,9 +288,9 @@ impl Upstreams {
 
     /// A new connection, verified for the key's name. Callers box it: handshakes are large
     /// and rare, and should not make every request's future as large.
-    async fn dial(&self, agent: &AgentName, key: &Key) -> Result<Pooled, Refusal> {
-        let permit = self.permit(agent)?;
-        let Dialled { stream, peer } = self.dialler.dial(&key.authority).await?;
+    async fn dial(&self, asker: Asker<'_>, key: &Key) -> Result<Pooled, Refusal> {
+        let permit = self.permit(asker.agent)?;
+        let Dialled { stream, peer } = self.dialler.dial(asker, &key.authority).await?;
         let facts = Facts {
             peer,
             born: Instant::now(),

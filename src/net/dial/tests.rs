@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::name::AgentName;
+use crate::net::lookups::LookupLimits;
 use crate::net::own::OwnAddresses;
 use crate::net::resolve::ResolverSettings;
 
@@ -17,6 +19,7 @@ fn dialler(fixed: &[(&str, &[&str])], allow: &[&str]) -> Dialler {
         fixed: fixed.collect(),
         timeout: Duration::from_millis(100),
         cache_entries: 10,
+        limits: LookupLimits::new(std::num::NonZeroU32::MAX, 256),
     });
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
     let networks = Networks::new(allow, OwnAddresses::fixed([]));
@@ -24,6 +27,14 @@ fn dialler(fixed: &[(&str, &[&str])], allow: &[&str]) -> Dialler {
         connect_timeout: Duration::from_secs(5),
     };
     Dialler::new(resolver.unwrap(), networks, settings)
+}
+
+fn asker() -> Asker<'static> {
+    static AGENT: std::sync::LazyLock<AgentName> = std::sync::LazyLock::new(|| AgentName::new("a"));
+    Asker {
+        agent: &AGENT,
+        is_written: true,
+    }
 }
 
 fn authority(host: &str, port: u16) -> Authority {
@@ -41,7 +52,10 @@ async fn listener(address: &str) -> (TcpListener, u16) {
 async fn i8_a_permitted_address_is_dialled_and_reported() {
     let (listener, port) = listener("127.0.0.1:0").await;
     let dialler = dialler(&[("good.test", &["127.0.0.1"])], &["127.0.0.1/32"]);
-    let dialled = dialler.dial(&authority("good.test", port)).await.unwrap();
+    let dialled = dialler
+        .dial(asker(), &authority("good.test", port))
+        .await
+        .unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     assert_eq!(
         accepted.peer_addr().unwrap(),
@@ -66,7 +80,10 @@ async fn i8_a_forbidden_address_is_never_connected_to() {
     ];
     let dialler = dialler(names, &["127.0.0.2/32", "127.0.0.0/8"]);
     for name in ["evil.test", "mapped.test", "private.test", "127.0.0.1"] {
-        let refusal = dialler.dial(&authority(name, port)).await.unwrap_err();
+        let refusal = dialler
+            .dial(asker(), &authority(name, port))
+            .await
+            .unwrap_err();
         assert_eq!(refusal.reason, Reason::ForbiddenNetwork, "{name}");
         assert!(refusal.sentence.contains("allow_networks"), "{refusal}");
         assert!(!refusal.sentence.contains("10.0.0.1"), "{refusal}");
@@ -82,10 +99,13 @@ async fn i8_of_a_mixed_answer_only_the_permitted_part_is_used() {
     let _forbidden = TcpListener::bind(("127.0.0.1", port)).await;
     let names: &[(&str, &[&str])] = &[("mixed.test", &["127.0.0.1", "10.0.0.1", "127.0.0.2"])];
     let dialler = dialler(names, &["127.0.0.2/32"]);
-    let dialled = dialler.dial(&authority("mixed.test", port)).await.unwrap();
+    let dialled = dialler
+        .dial(asker(), &authority("mixed.test", port))
+        .await
+        .unwrap();
     assert_eq!(dialled.peer.addr().ip().to_string(), "127.0.0.2");
     let host = Host::from_config("mixed.test").unwrap();
-    let given = dialler.addresses(&host).await.unwrap();
+    let given = dialler.addresses(asker(), &host).await.unwrap();
     assert_eq!(given, ["127.0.0.2".parse::<IpAddr>().unwrap()]);
 }
 
@@ -94,7 +114,7 @@ async fn i8_own_addresses_are_checked_again() {
     let (_listener, port) = listener("127.0.0.1:0").await;
     let permissive = dialler(&[("good.test", &["127.0.0.1"])], &["127.0.0.1/32"]);
     let peer = permissive
-        .dial(&authority("good.test", port))
+        .dial(asker(), &authority("good.test", port))
         .await
         .unwrap()
         .peer;
@@ -108,11 +128,14 @@ async fn the_next_address_is_tried_when_one_refuses() {
     let (listener, port) = listener("127.0.0.3:0").await;
     let names: &[(&str, &[&str])] = &[("two.test", &["::1", "127.0.0.1", "127.0.0.3"])];
     let dialler = dialler(names, &["::1/128", "127.0.0.1/32", "127.0.0.3/32"]);
-    let dialled = dialler.dial(&authority("two.test", port)).await.unwrap();
+    let dialled = dialler
+        .dial(asker(), &authority("two.test", port))
+        .await
+        .unwrap();
     assert_eq!(dialled.peer.addr().ip().to_string(), "127.0.0.3");
     drop(listener);
     let refusal = dialler
-        .dial(&authority("two.test", port))
+        .dial(asker(), &authority("two.test", port))
         .await
         .unwrap_err();
     assert_eq!(refusal.reason, Reason::ConnectFailed);
@@ -135,7 +158,7 @@ async fn silence_is_a_timeout() {
     let mut dialler = dialler(&[("slow.test", &["127.0.0.1"])], &["127.0.0.1/32"]);
     dialler.settings.connect_timeout = Duration::from_millis(100);
     let slow = authority("slow.test", address.port());
-    let refusal = dialler.dial(&slow).await.unwrap_err();
+    let refusal = dialler.dial(asker(), &slow).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::ConnectTimeout);
 }
 
@@ -153,7 +176,7 @@ async fn a_silent_address_does_not_hold_up_the_next() {
     let names: &[(&str, &[&str])] = &[("half.test", &["127.0.0.4", "127.0.0.5"])];
     let dialler = dialler(names, &["127.0.0.4/32", "127.0.0.5/32"]);
     let dialled = dialler
-        .dial(&authority("half.test", address.port()))
+        .dial(asker(), &authority("half.test", address.port()))
         .await
         .unwrap();
     assert_eq!(dialled.peer.addr().ip().to_string(), "127.0.0.5");

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
@@ -5,6 +7,7 @@ use hickory_resolver::proto::rr::Record;
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::name::AgentName;
 
 /// What the nameserver of these tests says to a question.
 enum Says {
@@ -68,8 +71,17 @@ impl Nameserver {
             fixed,
             timeout,
             cache_entries: 100,
+            limits: LookupLimits::new(NonZeroU32::MAX, 256),
         })
         .unwrap()
+    }
+}
+
+fn asker() -> Asker<'static> {
+    static AGENT: LazyLock<AgentName> = LazyLock::new(|| AgentName::new("a"));
+    Asker {
+        agent: &AGENT,
+        is_written: true,
     }
 }
 
@@ -94,7 +106,7 @@ async fn both_families_are_asked_once_for_the_name_as_it_is() {
     .await;
     let resolver = server.resolver();
     let name = host("good.test");
-    let lookups = (0..20).map(|_| resolver.lookup(&name));
+    let lookups = (0..20).map(|_| resolver.lookup(asker(), &name));
     for answer in futures_util::future::join_all(lookups).await {
         // Forbidden addresses are given too: whoever dials judges.
         assert_eq!(
@@ -121,12 +133,12 @@ async fn fixed_answers_and_addresses_ask_nobody() {
         ("2001:db8::1", "2001:db8::1"),
     ] {
         assert_eq!(
-            resolver.lookup(&host(name)).await.unwrap(),
+            resolver.lookup(asker(), &host(name)).await.unwrap(),
             ips(&[expected])
         );
     }
     let refusal = resolver
-        .lookup(&host("nowhere.internal"))
+        .lookup(asker(), &host("nowhere.internal"))
         .await
         .unwrap_err();
     assert_eq!(refusal.reason, Reason::NameNotFound);
@@ -138,7 +150,10 @@ async fn a_name_that_is_not_there_is_remembered() {
     let server = Nameserver::start(|_, _| Says::Code(ResponseCode::NXDomain)).await;
     let resolver = server.resolver();
     for _ in 0..3 {
-        let refusal = resolver.lookup(&host("gone.test")).await.unwrap_err();
+        let refusal = resolver
+            .lookup(asker(), &host("gone.test"))
+            .await
+            .unwrap_err();
         assert_eq!(refusal.reason, Reason::NameNotFound);
         assert!(refusal.sentence.contains("gone.test"));
     }
@@ -158,15 +173,15 @@ async fn one_family_is_enough() {
     .await;
     let resolver = server.resolver();
     assert_eq!(
-        resolver.lookup(&host("v4.test")).await.unwrap(),
+        resolver.lookup(asker(), &host("v4.test")).await.unwrap(),
         ips(&["192.0.2.1"])
     );
     assert_eq!(
-        resolver.lookup(&host("half.test")).await.unwrap(),
+        resolver.lookup(asker(), &host("half.test")).await.unwrap(),
         ips(&["192.0.2.2"])
     );
     assert_eq!(
-        resolver.lookup(&host("slow.test")).await.unwrap(),
+        resolver.lookup(asker(), &host("slow.test")).await.unwrap(),
         ips(&["192.0.2.3"])
     );
 }
@@ -180,7 +195,7 @@ async fn failures_and_silence_are_resolver_failures() {
     .await;
     let resolver = server.resolver_with(Duration::from_millis(300), HashMap::new());
     for name in ["broken.test", "silent.test"] {
-        let refusal = resolver.lookup(&host(name)).await.unwrap_err();
+        let refusal = resolver.lookup(asker(), &host(name)).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::ResolverFailed);
         let server = server.address.ip().to_string();
         assert!(!refusal.sentence.contains(&server), "{refusal}");
@@ -194,7 +209,11 @@ async fn i9_a_huge_answer_is_cut() {
         _ => Says::Code(ResponseCode::NoError),
     })
     .await;
-    let addresses = server.resolver().lookup(&host("big.test")).await.unwrap();
+    let addresses = server
+        .resolver()
+        .lookup(asker(), &host("big.test"))
+        .await
+        .unwrap();
     assert_eq!(addresses.len(), ADDRESSES_MAX);
 }
 
@@ -212,4 +231,39 @@ fn answers_are_kept_as_long_as_they_hold() {
     );
     assert_eq!(Answer::failed().merge(v6(300)).keep, KEEP_PARTIAL);
     assert_eq!(Answer::not_found(second(900)).keep, second(30));
+}
+
+#[tokio::test]
+async fn i9_limits_count_queries_and_not_what_is_remembered() {
+    let server = Nameserver::start(|_, _| Says::Records(ips(&["192.0.2.1"]))).await;
+    let resolver = Resolver::new(ResolverSettings {
+        nameservers: vec![server.address],
+        fixed: HashMap::from([(host("fixed.test"), ips(&["192.0.2.2"]))]),
+        timeout: Duration::from_secs(5),
+        cache_entries: 100,
+        limits: LookupLimits::new(NonZeroU32::MIN, 256),
+    })
+    .unwrap();
+    let known = host("known.test");
+    resolver.lookup(asker(), &known).await.unwrap();
+    let mut names = (0..1000).map(|number| host(&format!("n{number}.test")));
+    let refused = loop {
+        let name = names.next().expect("the burst ends");
+        if let Err(refusal) = resolver.lookup(asker(), &name).await {
+            break refusal;
+        }
+    };
+    assert_eq!(refused.reason, Reason::LookupLimit);
+    for name in [known, host("fixed.test"), host("192.0.2.3")] {
+        resolver.lookup(asker(), &name).await.unwrap();
+    }
+    let dense = "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6dzpi3dqmzsgq2tmnzygeydc.a.test";
+    let chosen = Asker {
+        is_written: false,
+        ..asker()
+    };
+    let asked = server.asked();
+    let refused = resolver.lookup(chosen, &host(dense)).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::NameEntropy);
+    assert_eq!(server.asked(), asked);
 }

@@ -242,7 +242,7 @@ fn bad_trust_is_refused_with_place_and_remedy() {
 fn nothing_dangerous_is_on() {
     let mut roots = RootCertStore::empty();
     roots.add(Pki::new().root.der().clone()).unwrap();
-    let config = config(roots, 8, Arc::new(default_provider())).unwrap();
+    let config = config(roots, Vec::new(), 8, Arc::new(default_provider())).unwrap();
     assert!(!config.enable_early_data && !config.enable_secret_extraction);
     assert!(!config.key_log.will_log("CLIENT_RANDOM") && config.enable_sni);
     assert!(!config.client_auth_cert_resolver.has_certs());
@@ -256,5 +256,81 @@ proptest! {
             let name = server_name(&host).unwrap();
             prop_assert_eq!(name.to_str(), host.text());
         }
+    }
+}
+
+/// A list by `issuer` that revokes the certificate with this serial number, and is due for
+/// renewal that many days from now.
+fn revoking(issuer: &Pki, serial: u64, days: i64) -> tempfile::NamedTempFile {
+    let now = time::OffsetDateTime::now_utc();
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: now - time::Duration::days(30),
+        next_update: now + time::Duration::days(days),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: now - time::Duration::days(1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    written(
+        list.signed_by(&issuer.root)
+            .unwrap()
+            .pem()
+            .unwrap()
+            .as_bytes(),
+    )
+}
+
+fn numbered(pki: &Pki, serial: u64) -> Arc<CertifiedKey> {
+    let mut params = leaf_params("good.test");
+    params.serial_number = Some(serial.into());
+    pki.signed(&params)
+}
+
+#[tokio::test]
+async fn i2_what_a_revocation_list_names_is_refused() {
+    let (pki, other) = (Pki::new(), Pki::named("Other CA"));
+    let roots = file(&pki);
+    let trust = Trust::Pem(vec![roots.path().to_owned()]);
+    let mut outcomes = Vec::new();
+    for (list, serial) in [
+        (revoking(&pki, 7, 30), 7),
+        (revoking(&pki, 7, 30), 8),
+        (revoking(&pki, 7, -1), 8),
+        (revoking(&other, 7, 30), 7),
+    ] {
+        let lists = [list.path().to_owned()];
+        let tls = UpstreamTls::with_sessions(&trust, &lists, 1).unwrap();
+        let server = serving(&numbered(&pki, serial), &[]);
+        let connected = connect(&tls, "good.test", server).await;
+        outcomes.push(connected.map(drop).map_err(|refusal| refusal.sentence));
+    }
+    let revoked = "the certificate of good.test has been revoked".to_owned();
+    let stale = "the certificate of good.test has an unknown revocation status".to_owned();
+    assert_eq!(outcomes, [Err(revoked), Ok(()), Err(stale), Ok(())]);
+}
+
+#[test]
+fn a_file_that_is_no_revocation_list_is_an_error() {
+    let trust = Trusting::new();
+    let root = file(&trust.pki);
+    let roots = Trust::Pem(vec![root.path().to_owned()]);
+    let damaged = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    for (text, cause) in [
+        (trust.pki.root.pem(), "holds no revocation list"),
+        (damaged.to_owned(), "not valid X.509"),
+    ] {
+        let file = written(text.as_bytes());
+        let lists = [file.path().to_owned()];
+        let error = UpstreamTls::with_sessions(&roots, &lists, 1).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("upstream.crl") && text.contains(cause),
+            "{text}"
+        );
     }
 }
