@@ -44,6 +44,7 @@ pub mod inside;
 pub mod ns;
 pub mod pki;
 pub mod probe;
+pub mod table;
 pub mod upstream;
 pub mod wire;
 pub mod world;

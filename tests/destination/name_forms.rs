@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::client;
 use crate::common::world::SERVER;
+use crate::common::{client, table};
 use crate::common::{inside, within};
 use crate::town::{Agent, Town, reason};
 
@@ -25,109 +25,8 @@ enum Host {
     Bad,
 }
 
-type Row = (&'static [u8], Sni, Host);
-
 /// After attacks published on `Host`, SNI and proxy allow-lists.
-const ROWS: &[Row] = &[
-    // Another name, near or far.
-    (b"evil.test", Sni::Name, Host::Other),
-    (b"evilgood.test", Sni::Name, Host::Other),
-    (b"good.test.evil.test", Sni::Name, Host::Other),
-    (b"sub.good.test", Sni::Name, Host::Other),
-    (b"test", Sni::Name, Host::Other),
-    (b"good.testing", Sni::Name, Host::Other),
-    (b"good-test", Sni::Name, Host::Other),
-    (b"goodxtest", Sni::Name, Host::Other),
-    (b"good.tes", Sni::Name, Host::Other),
-    (b"_good.test", Sni::Name, Host::Other),
-    (b"g00d.test", Sni::Name, Host::Other),
-    (b"localhost", Sni::Name, Host::Other),
-    (b"metadata.google.internal", Sni::Name, Host::Other),
-    // Bytes at which some parser stops, and another does not.
-    (b"evil.test\0.good.test", Sni::Bad, Host::Bad),
-    (b"good.test\0.evil.test", Sni::Bad, Host::Bad),
-    (b"good.test\0", Sni::Bad, Host::Bad),
-    (b"good.test%00.evil.test", Sni::Bad, Host::Bad),
-    (b"good.test%2eevil.test", Sni::Bad, Host::Bad),
-    (b"good%2etest", Sni::Bad, Host::Bad),
-    (b"evil.test#good.test", Sni::Bad, Host::Bad),
-    (b"evil.test?good.test", Sni::Bad, Host::Bad),
-    (b"evil.test/good.test", Sni::Bad, Host::Bad),
-    (b"evil.test\\good.test", Sni::Bad, Host::Bad),
-    (b"evil.test;good.test", Sni::Bad, Host::Bad),
-    (b"evil.test,good.test", Sni::Bad, Host::Bad),
-    (b"good.test, evil.test", Sni::Bad, Host::Bad),
-    (b"evil.test good.test", Sni::Bad, Host::Bad),
-    (b"evil.test\tgood.test", Sni::Bad, Host::Bad),
-    (b"good.test\x7f", Sni::Bad, Host::Bad),
-    (b"good.test\xff", Sni::Bad, Host::Bad),
-    (b"good.test'", Sni::Bad, Host::Bad),
-    (b"*.good.test", Sni::Bad, Host::Bad),
-    (b"*", Sni::Bad, Host::Bad),
-    (b"", Sni::Bad, Host::Bad),
-    // User information.
-    (b"good.test@evil.test", Sni::Bad, Host::Bad),
-    (b"evil.test@good.test", Sni::Bad, Host::Bad),
-    (b"user:pass@good.test", Sni::Bad, Host::Bad),
-    (b"good.test:443@evil.test", Sni::Bad, Host::Bad),
-    (b"@good.test", Sni::Bad, Host::Bad),
-    // Brackets.
-    (b"[good.test]", Sni::Bad, Host::Bad),
-    (b"[[good.test]]", Sni::Bad, Host::Bad),
-    (b"[good.test", Sni::Bad, Host::Bad),
-    (b"good.test]", Sni::Bad, Host::Bad),
-    (b"[::1]evil.test", Sni::Bad, Host::Bad),
-    // Dots and hyphens.
-    (b".", Sni::Bad, Host::Bad),
-    (b"good.test..", Sni::Bad, Host::Bad),
-    (b".good.test", Sni::Bad, Host::Bad),
-    (b"good..test", Sni::Bad, Host::Bad),
-    (b"-good.test", Sni::Bad, Host::Bad),
-    (b"good-.test", Sni::Bad, Host::Bad),
-    // Letters of other scripts, raw and encoded.
-    ("\u{ff47}ood.test".as_bytes(), Sni::Bad, Host::Bad),
-    ("good\u{3002}test".as_bytes(), Sni::Bad, Host::Bad),
-    ("good\u{ff0e}test".as_bytes(), Sni::Bad, Host::Bad),
-    ("g\u{43e}od.test".as_bytes(), Sni::Bad, Host::Bad),
-    ("good.tes\u{200b}t".as_bytes(), Sni::Bad, Host::Bad),
-    (b"xn--god-sed.test", Sni::Name, Host::Other),
-    (b"xn--good-.test", Sni::Bad, Host::Bad),
-    (b"xn--good.test", Sni::Name, Host::Other),
-    (b"xn--.test", Sni::Bad, Host::Bad),
-    // Addresses in all their notations; of no name they are the `server_name`.
-    (b"203.0.113.10", Sni::Bad, Host::Other),
-    (b"127.0.0.1", Sni::Bad, Host::Other),
-    (b"127.0.0.1.", Sni::Bad, Host::Other),
-    (b"[::1]", Sni::Bad, Host::Other),
-    (b"[::ffff:127.0.0.1]", Sni::Bad, Host::Other),
-    (b"[::1%25lo]", Sni::Bad, Host::Bad),
-    (b"::1", Sni::Bad, Host::Bad),
-    (b"2130706433", Sni::Bad, Host::Bad),
-    (b"0x7f000001", Sni::Bad, Host::Bad),
-    (b"0x7f.1", Sni::Bad, Host::Bad),
-    (b"0177.0.0.1", Sni::Bad, Host::Bad),
-    (b"127.1", Sni::Bad, Host::Bad),
-    (b"1.2.3.4.5", Sni::Bad, Host::Bad),
-    (b"256.0.0.1", Sni::Bad, Host::Bad),
-    (
-        "\u{2460}\u{2461}\u{2466}.0.0.1".as_bytes(),
-        Sni::Bad,
-        Host::Bad,
-    ),
-    // Ports.
-    (b"good.test:80", Sni::Bad, Host::Other),
-    (b"good.test:65535", Sni::Bad, Host::Other),
-    (b"good.test:", Sni::Bad, Host::Bad),
-    (b"good.test:0", Sni::Bad, Host::Bad),
-    (b"good.test:0443", Sni::Bad, Host::Bad),
-    (b"good.test:65979", Sni::Bad, Host::Bad),
-    (b"good.test:4294967739", Sni::Bad, Host::Bad),
-    (b"good.test:+443", Sni::Bad, Host::Bad),
-    (b"good.test:-443", Sni::Bad, Host::Bad),
-    (b"good.test:443:443", Sni::Bad, Host::Bad),
-    (b"good.test:443.evil.test", Sni::Bad, Host::Bad),
-    (b"good.test:https", Sni::Bad, Host::Bad),
-];
+const ROWS: &str = include_str!("../hostile/names.txt");
 
 /// The longest name and label, and what is one byte longer.
 fn long_rows() -> Vec<(Vec<u8>, Sni, Host)> {
@@ -143,9 +42,15 @@ fn long_rows() -> Vec<(Vec<u8>, Sni, Host)> {
 }
 
 fn rows() -> Vec<(Vec<u8>, Sni, Host)> {
-    let rows = ROWS
-        .iter()
-        .map(|(bytes, sni, host)| (bytes.to_vec(), *sni, *host));
+    let rows = table::rows(ROWS).into_iter().map(|row| {
+        let (sni, host) = match row.expect.as_str() {
+            "name other" => (Sni::Name, Host::Other),
+            "bad other" => (Sni::Bad, Host::Other),
+            "bad bad" => (Sni::Bad, Host::Bad),
+            other => panic!("{other}"),
+        };
+        (row.bytes, sni, host)
+    });
     rows.chain(long_rows()).collect()
 }
 

@@ -11,7 +11,7 @@ pub const SETTINGS: u8 = 4;
 pub const GOAWAY: u8 = 7;
 
 pub const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 
 /// A header block, in order, nothing checked.
 pub type Block<'a> = &'a [(&'a [u8], &'a [u8])];
@@ -104,7 +104,7 @@ pub fn get<'a>(name: &'a str, path: &'a str) -> Vec<(&'a [u8], &'a [u8])> {
 }
 
 /// Literal fields without indexing and without Huffman coding (RFC 7541 section 6.2.2).
-fn encode(block: Block<'_>) -> Vec<u8> {
+pub fn encode(block: Block<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in block {
         bytes.push(0);
@@ -130,7 +130,7 @@ fn length(value: usize, bytes: &mut Vec<u8>) {
     bytes.push(u8::try_from(rest).unwrap());
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
     bytes.extend_from_slice(&[kind, flags]);

@@ -171,3 +171,31 @@ fn every_command_there_is_one() {
         assert!(output.status.success(), "portreeve {first} {second:?}");
     }
 }
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let rows = table("| | | enforced in |");
+    assert_eq!(rows.len(), 13);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    read_all(&root.join("tests"), &mut sources);
+    for (number, row) in rows.iter().enumerate() {
+        let name = bare(row[3]);
+        let prefix = format!("i{}_", number + 1);
+        assert!(name.starts_with(&prefix), "{row:?}");
+        let test = format!("#[test]\nfn {name}()");
+        assert!(sources.contains(&test), "there is no test {name}");
+    }
+}
+
+/// The text of every Rust file below a folder.
+fn read_all(folder: &std::path::Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
