@@ -1,0 +1,199 @@
+"""Runs the load, row by row, gateway by gateway, and reads the figures."""
+
+import json
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import report
+from peers import PEERS
+from world import World
+
+ROWS = {
+    "h1": "HTTP/1.1 keep-alive request, 1 KB",
+    "post": "HTTP/1.1 keep-alive POST of 4 KB, 1 KB back",
+    "h2": "HTTP/2 request, 8 connections × 16 streams, 1 KB",
+    "connect": "new TLS connection and request",
+    "names": "new name: mint, connect, request",
+    "bulk": "10 MB download",
+    "paced": "HTTP/1.1 request at 200 a second",
+    "idle": "idle connection",
+}
+
+
+class Load:
+    """The generators, in the agent's namespace."""
+
+    def __init__(self, world, made, args):
+        self.world, self.generator, self.args = world, made["generate"], args
+        self.next_name = 0
+        self.post = world.folder / "post.lua"
+        text = json.dumps({"model": "m", "messages": [{"role": "user", "content": "plain words go here " * 200}]})
+        self.post.write_text(f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [[{text[:4096]}]]\n")
+
+    def run(self, command):
+        command = [str(part) for part in command]
+        done = subprocess.run(self.world.within(self.world.agent, command), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{command}: {done.stdout}{done.stderr}")
+        if done.stderr.strip():
+            print(f"  {done.stderr.strip()}", file=sys.stderr)
+        return done.stdout
+
+    def measure(self, row, peer, seconds):
+        return getattr(self, row)(peer, seconds)
+
+    def wrk(self, peer, seconds, path, connections, *more):
+        out = self.run(["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", *more,
+                        f"https://{peer.h1_name}{path}"])
+        units, took = re.search(r"(\d+) requests in ([\d.]+)s", out).groups()
+        failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", out)))
+        errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
+        failed += sum(map(int, errors.groups())) if errors else 0
+        return result(int(units), float(took), failed, duration(out, "50%"), duration(out, "99%"))
+
+    def h1(self, peer, seconds):
+        return self.wrk(peer, seconds, "/1k", 32)
+
+    def post(self, peer, seconds):
+        return self.wrk(peer, seconds, "/1k", 32, "-s", self.post)
+
+    def bulk(self, peer, seconds):
+        return self.wrk(peer, seconds, "/10m", 4)
+
+    def h2(self, peer, seconds):
+        with tempfile.NamedTemporaryFile() as log:
+            out = self.run(["h2load", "-c8", "-m16", "-t1", "-D", max(1, round(seconds)), f"--log-file={log.name}",
+                            f"https://{peer.h2_name}/1k"])
+            latencies = sorted(int(line.split()[2]) for line in open(log.name))
+        took = float(re.search(r"finished in ([\d.]+)s", out).group(1))
+        good = int(re.search(r"status codes: (\d+) 2xx", out).group(1))
+        total, failed = map(int, re.search(r"requests: (\d+) total.* (\d+) failed", out).groups())
+        at = lambda part: latencies[int((len(latencies) - 1) * part)] if latencies else 0
+        return result(good, took, failed, at(0.5), at(0.99))
+
+    def generate(self, mode, peer, seconds, name, *more):
+        out = self.run([self.generator, mode, "--address", f"{peer.h1_address}:443", "--name", name, "--ca",
+                        self.world.folder / "ca.pem", "--seconds", seconds, *more])
+        found = json.loads(out)
+        self.next_name = max(self.next_name, found["next"])
+        return result(found["units"], found["seconds"], found["failed"], found["p50_us"], found["p99_us"])
+
+    def connect(self, peer, seconds):
+        return self.generate("connect", peer, seconds, peer.h1_name)
+
+    def names(self, peer, seconds):
+        return self.generate("connect", peer, seconds, peer.any_name, "--first", self.next_name)
+
+    def paced(self, peer, seconds):
+        return self.generate("paced", peer, seconds, peer.h1_name, "--connections", 8, "--rate", 200)
+
+    def idle(self, peer, _):
+        """KiB for each connection that has served a request and waits for the next."""
+        before = peer.memory_kib()
+        command = [self.generator, "idle", "--address", f"{peer.h1_address}:443", "--name", peer.h1_name,
+                   "--ca", self.world.folder / "ca.pem", "--connections", self.args.idle]
+        process = subprocess.Popen(self.world.within(self.world.agent, [str(part) for part in command]),
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        found = json.loads(process.stdout.readline() or '{"open": 0, "failed": 1}')
+        after = peer.memory_kib()
+        process.stdin.close()
+        process.wait()
+        measured = result(found["open"], 1, found["failed"], 0, 0)
+        measured["kib_per_unit"] = (after - before) / max(1, found["open"])
+        return measured
+
+
+def result(units, seconds, failed, p50, p99):
+    return {"units": units, "seconds": seconds, "failed": failed, "p50_us": p50, "p99_us": p99}
+
+
+def duration(text, mark):
+    """Microseconds in a line of wrk's."""
+    number, unit = re.search(rf"{mark}\s+([\d.]+)(us|ms|s|m)\b", text).groups()
+    return round(float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit])
+
+
+def once(load, row, peer, seconds):
+    before = peer.cpu_seconds()
+    measured = load.measure(row, peer, seconds)
+    after = peer.cpu_seconds()
+    units = max(1, measured["units"])
+    user, system = (1e6 * (late - early) / units for early, late in zip(before, after))
+    measured.update(cpu_us=user + system, user_us=user, system_us=system,
+                    rate=measured["units"] / measured["seconds"], memory_kib=peer.memory_kib())
+    return measured
+
+
+def wait_ready(world, peer):
+    """Until its port takes connections."""
+    deadline = time.monotonic() + 60
+    while peer.port:
+        try:
+            return socket.create_connection(("10.0.1.1", peer.port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline or peer.process.poll() is not None:
+                log = (peer.folder / "output.log").read_text()
+                raise SystemExit(f"{peer.name} does not listen; it says: {log[-2000:]}")
+            time.sleep(0.05)
+
+
+def profile(folder, row, peer, work):
+    """Runs `work` under perf."""
+    path = Path(folder).resolve() / f"{row}.data"
+    path.parent.mkdir(exist_ok=True)
+    command = ["perf", "record", "-q", "-o", path, "-p", str(peer.process.pid)]
+    recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    done = work()
+    recorder.send_signal(2)
+    recorder.wait()
+    return done
+
+
+def main(args, made):
+    made["rules"] = args.rules
+    wanted = None if args.peers == "all" else args.peers.split(",")
+    peers = [kind() for kind in PEERS if wanted is None or kind.name in wanted]
+    rows = list(ROWS) if args.rows == "all" else args.rows.split(",")
+    for index, peer in enumerate(peers):
+        peer.prepare(index, made, args.tools)
+    missing = [peer.name for peer in peers if not peer.is_installed() and peer.name != "before"]
+    if missing:
+        print(f"not installed: {', '.join(missing)}", file=sys.stderr)
+    peers = [peer for peer in peers if peer.is_installed()]
+    world = World(made["folder"], peers)
+    for peer in peers:
+        peer.start(world)
+    for peer in peers:
+        wait_ready(world, peer)
+    load = Load(world, made, args)
+    figures = {}
+    for row in rows:
+        able = [peer for peer in peers if row in peer.rows]
+        runs = {peer.name: [] for peer in able}
+        if row != "idle":
+            for peer in able:
+                load.measure(row, peer, 1)
+        for turn in range(1 if row == "idle" else args.runs):
+            for peer in able:
+                work = lambda: once(load, row, peer, args.seconds)
+                measured = profile(args.perf, row, peer, work) if args.perf else work()
+                runs[peer.name].append(measured)
+                print(f"{row} {turn + 1} {peer.name}: " + " ".join(
+                    f"{key}={value:.1f}" if isinstance(value, float) else f"{key}={value}"
+                    for key, value in measured.items()), file=sys.stderr)
+        figures[row] = runs
+    result = report.collect(figures, ROWS, peers, args, sys.argv[1:])
+    text = report.markdown(result)
+    if args.json:
+        Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+    if args.markdown:
+        Path(args.markdown).write_text(text)
+    else:
+        print(text)

@@ -1,0 +1,241 @@
+//! The pure parts of the way of a request, each by itself, on one core.
+//!
+//! `cargo bench --bench parts`; what a whole request costs is measured by `benches/compare/run`.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use http::{Method, StatusCode, Version};
+use portreeve::audit::Record;
+use portreeve::ca::{CertificateAuthority, LeafSettings, Leaves};
+use portreeve::config::{Env, load};
+use portreeve::credential::echo::{Found, Needles, Scan};
+use portreeve::error::Verdict;
+use portreeve::http::canonical::{HeadBounds, Settled, canonical};
+use portreeve::http::h1::{ChunkDecoder, ChunkEvent, HeadLimits, parse_request, parse_response};
+use portreeve::http::raw::RawHead;
+use portreeve::name::{Authority, CredentialName, Host};
+use portreeve::policy::{Decision, Policy, Request, Scheme};
+
+/// As an agent's client sends it.
+const REQUEST: &[u8] = b"POST /v1/messages?beta=true HTTP/1.1\r\n\
+    host: api.example.com\r\n\
+    accept: application/json\r\n\
+    accept-encoding: gzip, deflate, br\r\n\
+    content-type: application/json\r\n\
+    user-agent: client/1.2.3 (linux; x86_64)\r\n\
+    x-request-timeout: 600\r\n\
+    x-api-key: placeholder\r\n\
+    content-length: 4096\r\n\r\n";
+
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+    content-type: application/json\r\n\
+    content-length: 1024\r\n\
+    cache-control: no-store\r\n\
+    request-id: req_0123456789abcdef\r\n\
+    server: example\r\n\
+    vary: Accept-Encoding\r\n\r\n";
+
+fn head() -> RawHead {
+    let (head, _) = parse_request(REQUEST, &HeadLimits::default())
+        .unwrap()
+        .unwrap();
+    RawHead::from_h1(head)
+}
+
+fn settled() -> Settled {
+    Settled {
+        scheme: Scheme::Https,
+        name: Some(Host::parse(b"api.example.com").unwrap()),
+        port: 443,
+    }
+}
+
+const BOUNDS: HeadBounds = HeadBounds {
+    bytes: 64 << 10,
+    fields: 128,
+    uri: 16 << 10,
+};
+
+fn request() -> Request {
+    canonical(head(), &settled(), BOUNDS).unwrap()
+}
+
+fn heads(criterion: &mut Criterion) {
+    let limits = HeadLimits::default();
+    let mut group = criterion.benchmark_group("head");
+    group.bench_function("request", |bench| {
+        bench.iter(|| parse_request(black_box(REQUEST), &limits));
+    });
+    group.bench_function("response", |bench| {
+        bench.iter(|| parse_response(black_box(RESPONSE), &limits, &Method::POST));
+    });
+    let settled = settled();
+    group.bench_function("canonical", |bench| {
+        bench.iter_batched(
+            head,
+            |head| canonical(head, &settled, BOUNDS),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn chunks(criterion: &mut Criterion) {
+    let mut body = Vec::new();
+    for _ in 0..64 {
+        body.extend_from_slice(b"400\r\n");
+        body.extend_from_slice(&[b'x'; 1024]);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n\r\n");
+    let mut group = criterion.benchmark_group("chunks");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("64 of 1 KiB", |bench| {
+        bench.iter_batched(
+            || (ChunkDecoder::new(HeadLimits::default()), BytesMut::from(&body[..])),
+            |(mut decoder, mut buf)| {
+                let mut length = 0;
+                while let Some(ChunkEvent::Data(data)) = decoder.decode(&mut buf).unwrap() {
+                    length += data.len();
+                }
+                length
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+/// A policy of so many rules, the last of which allows the request. Half of them are about
+/// other hosts, as they are where many services are configured; half are about this one.
+fn policy(rules: usize) -> Policy {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for at in 1..rules {
+        let host = if at % 2 == 0 {
+            "api.example.com".to_owned()
+        } else {
+            format!("host-{at}.example.org")
+        };
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "[[rule]]\nname = \"r{at}\"\nhosts = [\"{host}\"]\nmethods = [\"POST\"]\npaths = [\"/v1/other/{at}\", \"/v1/more/{at}/**\"]\n"
+        );
+    }
+    text.push_str("[[rule]]\nname = \"last\"\nhosts = [\"api.example.com\"]\npaths = [\"/v1/messages\"]\n");
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    fs::write(folder.path().join("rules/a.toml"), text).unwrap();
+    let file = folder.path().join("portreeve.toml");
+    fs::write(&file, "rules = \"rules\"\n").unwrap();
+    let loaded = load(Some(&file), &Env::fixed(folder.path(), []))
+        .unwrap_or_else(|findings| panic!("{findings}"));
+    loaded.policy(1)
+}
+
+fn rules(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rules");
+    let agent = portreeve::name::AgentName::new("default");
+    for count in [1, 100, 10_000] {
+        let policy = policy(count);
+        assert!(matches!(policy.decide(&agent, request()), Decision::Allow(_)));
+        group.bench_function(count.to_string(), |bench| {
+            bench.iter_batched(
+                request,
+                |request| policy.decide(&agent, request),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn echo(criterion: &mut Criterion) {
+    let name = CredentialName::new("api");
+    let secret: &[u8] = b"sk-0123456789abcdefghijklmnopqrstuvwxyz";
+    let needles = Arc::new(Needles::new([(&name, secret)]).unwrap().unwrap());
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let mut group = criterion.benchmark_group("echo");
+    for (what, size) in [("1 KiB", 1 << 10), ("1 MiB", 1 << 20)] {
+        let body = Bytes::from(text.repeat(size / text.len() + 1)).slice(..size);
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(what, |bench| {
+            bench.iter(|| {
+                let mut scan = Scan::new(needles.clone(), false);
+                let mut found = Found::new();
+                scan.pass(body.clone(), true, &mut found)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn leaf(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ca = Arc::new(CertificateAuthority::in_memory().unwrap());
+    let leaves = Leaves::new(ca, LeafSettings::default()).unwrap();
+    let mut number = 0_u64;
+    let mut group = criterion.benchmark_group("leaf");
+    group.bench_function("new", |bench| {
+        bench.iter(|| {
+            number += 1;
+            let host = Host::parse(format!("n{number}.example.com").as_bytes()).unwrap();
+            runtime.block_on(leaves.leaf(&host)).unwrap()
+        });
+    });
+    let host = Host::parse(b"known.example.com").unwrap();
+    group.bench_function("cached", |bench| {
+        bench.iter(|| runtime.block_on(leaves.leaf(&host)).unwrap());
+    });
+    group.finish();
+}
+
+fn record(criterion: &mut Criterion) {
+    let record = Record {
+        time: Some(SystemTime::now()),
+        id: Some(uuid::Uuid::now_v7()),
+        agent: Some(portreeve::name::AgentName::new("builder")),
+        verdict: Some(Verdict::Allow),
+        generation: Some(1),
+        server: Authority::parse(b"api.example.com", 443).ok(),
+        tls_version: Some("1.3"),
+        version: Some(Version::HTTP_11),
+        upstream_version: Some(Version::HTTP_2),
+        upstream_reused: Some(true),
+        method: Some(Method::POST),
+        scheme: Some("https"),
+        path: Some("/v1/messages".to_owned()),
+        status: Some(StatusCode::OK),
+        request_bytes: Some(4096),
+        response_bytes: Some(1024),
+        duration: Some(Duration::from_micros(1234)),
+        first_byte_duration: Some(Duration::from_micros(1000)),
+        ..Record::default()
+    };
+    let mut line = Vec::with_capacity(2048);
+    criterion.bench_function("record", |bench| {
+        bench.iter(|| {
+            line.clear();
+            record.write_line(&mut line);
+            line.len()
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = heads, chunks, rules, echo, leaf, record
+}
+criterion_main!(benches);
