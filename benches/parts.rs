@@ -101,7 +101,12 @@ fn chunks(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(body.len() as u64));
     group.bench_function("64 of 1 KiB", |bench| {
         bench.iter_batched(
-            || (ChunkDecoder::new(HeadLimits::default()), BytesMut::from(&body[..])),
+            || {
+                (
+                    ChunkDecoder::new(HeadLimits::default()),
+                    BytesMut::from(&body[..]),
+                )
+            },
             |(mut decoder, mut buf)| {
                 let mut length = 0;
                 while let Some(ChunkEvent::Data(data)) = decoder.decode(&mut buf).unwrap() {
@@ -132,7 +137,9 @@ fn policy(rules: usize) -> Policy {
             "[[rule]]\nname = \"r{at}\"\nhosts = [\"{host}\"]\nmethods = [\"POST\"]\npaths = [\"/v1/other/{at}\", \"/v1/more/{at}/**\"]\n"
         );
     }
-    text.push_str("[[rule]]\nname = \"last\"\nhosts = [\"api.example.com\"]\npaths = [\"/v1/messages\"]\n");
+    text.push_str(
+        "[[rule]]\nname = \"last\"\nhosts = [\"api.example.com\"]\npaths = [\"/v1/messages\"]\n",
+    );
     fs::create_dir(folder.path().join("rules")).unwrap();
     fs::write(folder.path().join("rules/a.toml"), text).unwrap();
     let file = folder.path().join("portreeve.toml");
@@ -147,7 +154,10 @@ fn rules(criterion: &mut Criterion) {
     let agent = portreeve::name::AgentName::new("default");
     for count in [1, 100, 10_000] {
         let policy = policy(count);
-        assert!(matches!(policy.decide(&agent, request()), Decision::Allow(_)));
+        assert!(matches!(
+            policy.decide(&agent, request()),
+            Decision::Allow(_)
+        ));
         group.bench_function(count.to_string(), |bench| {
             bench.iter_batched(
                 request,
@@ -180,7 +190,9 @@ fn echo(criterion: &mut Criterion) {
 }
 
 fn leaf(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let ca = Arc::new(CertificateAuthority::in_memory().unwrap());
     let leaves = Leaves::new(ca, LeafSettings::default()).unwrap();
     let mut number = 0_u64;

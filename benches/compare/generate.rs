@@ -242,7 +242,9 @@ async fn request(
     };
     let head = String::from_utf8_lossy(&answer[..body]).to_lowercase();
     if !head.starts_with("http/1.1 200") {
-        return Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned()));
+        return Err(io::Error::other(
+            head.lines().next().unwrap_or_default().to_owned(),
+        ));
     }
     let length = head
         .lines()

@@ -32,9 +32,9 @@ class Load:
     def __init__(self, world, made, args):
         self.world, self.generator, self.args = world, made["generate"], args
         self.next_name = 0
-        self.post = world.folder / "post.lua"
+        self.script = world.folder / "post.lua"
         text = json.dumps({"model": "m", "messages": [{"role": "user", "content": "plain words go here " * 200}]})
-        self.post.write_text(f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [[{text[:4096]}]]\n")
+        self.script.write_text(f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [[{text[:4096]}]]\n")
 
     def run(self, command):
         command = [str(part) for part in command]
@@ -61,7 +61,7 @@ class Load:
         return self.wrk(peer, seconds, "/1k", 32)
 
     def post(self, peer, seconds):
-        return self.wrk(peer, seconds, "/1k", 32, "-s", self.post)
+        return self.wrk(peer, seconds, "/1k", 32, "-s", self.script)
 
     def bulk(self, peer, seconds):
         return self.wrk(peer, seconds, "/10m", 4)
@@ -147,7 +147,7 @@ def profile(folder, row, peer, work):
     """Runs `work` under perf."""
     path = Path(folder).resolve() / f"{row}.data"
     path.parent.mkdir(exist_ok=True)
-    command = ["perf", "record", "-q", "-o", path, "-p", str(peer.process.pid)]
+    command = ["perf", "record", "-q", "-F", "1999", "--call-graph", "dwarf,16384", "-o", path, "-p", str(peer.process.pid)]
     recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     done = work()
