@@ -1,5 +1,6 @@
 //! The requests of a connection, one after the other on HTTP/1, side by side on HTTP/2.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::{Settings, request};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::h1::{ReadError, RequestHead, Version, Writer};
+use crate::http::h2::Turn;
 use crate::http::incoming::SharedReader;
 use crate::http::io::BoxStream;
 use crate::http::raw::RawHead;
@@ -141,9 +143,10 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Dr
     };
     let active = Arc::new(AtomicUsize::new(0));
     let mut leaving = false;
+    let mut turn = Turn::default();
     loop {
         tokio::select! {
-            accepted = h2.accept() => match accepted {
+            accepted = poll_fn(|cx| turn.poll(cx, |cx| h2.poll_accept(cx))) => match accepted {
                 Some(Ok((request, respond))) => {
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
                     connection.gateway.tasks.spawn(stream);
@@ -202,8 +205,9 @@ async fn stream_task(
         stall,
     ));
     match RawHead::from_h2(request) {
-        Ok((raw, body)) => request::serve(&connection, raw, body, &responder).await,
-        Err(refusal) => request::refuse_head(&connection, &refusal, &responder).await,
+        // Boxed, as the runtime moves a task's future several times.
+        Ok((raw, body)) => Box::pin(request::serve(&connection, raw, body, &responder)).await,
+        Err(refusal) => Box::pin(request::refuse_head(&connection, &refusal, &responder)).await,
     }
 }
 

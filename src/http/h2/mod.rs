@@ -4,6 +4,8 @@
 //! stream, so that a slow reader on one leg slows the sender on the other and a reset
 //! crosses with its code.
 
+mod turn;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +16,7 @@ use h2::{Reason as Code, RecvStream, SendStream};
 use http_body::Frame;
 use http_body_util::BodyExt;
 
+pub use self::turn::Turn;
 use super::body::BodyError;
 
 /// A body that is read from a stream. Capacity is given back as each frame is taken, so at

@@ -8,7 +8,9 @@ pub mod pool;
 pub mod response;
 pub mod upload;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ pub use self::outgoing::{Extras, Outgoing};
 use self::pool::{Pool, PoolSettings, Pooled, Together};
 use super::body::Body;
 use super::h1::HeadLimits;
+use super::h2::Turn;
 use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
 use super::redact::Agentward;
@@ -350,7 +353,7 @@ impl Upstreams {
                 format!("HTTP/2 with the server failed: {error}"),
             )
         };
-        let (send, connection) = h2::client::Builder::new()
+        let (send, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -376,7 +379,9 @@ impl Upstreams {
         let done = closed.clone();
         tokio::spawn(async move {
             let _hold = hold;
-            if let Err(error) = connection.await {
+            let mut turn = Turn::default();
+            let ended = poll_fn(|cx| turn.poll(cx, |cx| Pin::new(&mut connection).poll(cx))).await;
+            if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP/2 connection to a server ended");
             }
             done.store(true, Relaxed);
@@ -422,7 +427,7 @@ type Raw = WriteDeadline<TcpStream>;
 /// fill the windows of their own streams and leave the others theirs. More streams than
 /// this go on further connections.
 const STREAM_WINDOW: u32 = 512 << 10;
-const STREAMS: u32 = 16;
+const STREAMS: u32 = 64;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
