@@ -61,6 +61,9 @@ struct Args {
     /// Requests a second, all connections together
     #[arg(long, default_value_t = 200)]
     rate: u64,
+    /// The answer is to be 403
+    #[arg(long)]
+    refused: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -176,7 +179,7 @@ async fn connect(load: &Load) -> Latencies {
         let name = load.name();
         let done = async {
             let mut stream = load.open(&name).await?;
-            request(&mut stream, &load.args.path, &name, "close").await
+            load.request(&mut stream, &name, "close").await
         };
         match done.await {
             Ok(()) => latencies.push(started.elapsed()),
@@ -207,7 +210,7 @@ async fn paced(load: &Load, at: usize) -> Latencies {
         } else {
             due
         };
-        match request(&mut stream, &load.args.path, &name, "keep-alive").await {
+        match load.request(&mut stream, &name, "keep-alive").await {
             Ok(()) => latencies.push(from.elapsed()),
             Err(error) => {
                 load.fail(&error);
@@ -219,12 +222,24 @@ async fn paced(load: &Load, at: usize) -> Latencies {
     latencies
 }
 
-/// One request; an error unless the answer is 200 and whole.
+impl Load {
+    async fn request(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        name: &str,
+        connection: &str,
+    ) -> io::Result<()> {
+        let status = if self.args.refused { 403 } else { 200 };
+        request(stream, (&self.args.path, name), connection, status).await
+    }
+}
+
+/// One request; an error unless the answer has this status and is whole.
 async fn request(
     stream: &mut TlsStream<TcpStream>,
-    path: &str,
-    name: &str,
+    (path, name): (&str, &str),
     connection: &str,
+    status: u16,
 ) -> io::Result<()> {
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: {name}\r\nuser-agent: generate\r\naccept: */*\r\nconnection: {connection}\r\n\r\n"
@@ -241,7 +256,7 @@ async fn request(
         }
     };
     let head = String::from_utf8_lossy(&answer[..body]).to_lowercase();
-    if !head.starts_with("http/1.1 200") {
+    if !head.starts_with(&format!("http/1.1 {status} ")) {
         return Err(io::Error::other(
             head.lines().next().unwrap_or_default().to_owned(),
         ));
@@ -269,7 +284,7 @@ async fn idle(load: &Arc<Load>) {
                 tokio::spawn(async move {
                     let name = load.name();
                     let mut stream = load.open(&name).await?;
-                    request(&mut stream, &load.args.path, &name, "keep-alive").await?;
+                    load.request(&mut stream, &name, "keep-alive").await?;
                     Ok::<_, io::Error>(stream)
                 })
             })

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import report
+import soak
 from peers import PEERS
 from world import World
 
@@ -21,7 +22,7 @@ ROWS = {
     "connect": "new TLS connection and request",
     "names": "new name: mint, connect, request",
     "bulk": "10 MB download",
-    "paced": "HTTP/1.1 request at 200 a second",
+    "paced": "HTTP/1.1 request at 100 a second",
     "idle": "idle connection",
 }
 
@@ -91,7 +92,7 @@ class Load:
         return self.generate("connect", peer, seconds, peer.any_name, "--first", self.next_name)
 
     def paced(self, peer, seconds):
-        return self.generate("paced", peer, seconds, peer.h1_name, "--connections", 8, "--rate", 200)
+        return self.generate("paced", peer, seconds, peer.h1_name, "--connections", 8, "--rate", 100)
 
     def idle(self, peer, _):
         """KiB for each connection that has served a request and waits for the next."""
@@ -173,6 +174,8 @@ def main(args, made):
     for peer in peers:
         wait_ready(world, peer)
     load = Load(world, made, args)
+    if args.soak:
+        return print(soak.run(load, peers, args.soak))
     figures = {}
     for row in rows:
         able = [peer for peer in peers if row in peer.rows]
