@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::Method;
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::chunk::{ChunkDecoder, ChunkEvent, take};
 use super::error::ReadError;
@@ -18,6 +19,8 @@ use super::{Framing, HeadLimits};
 
 /// What a read asks for at first, and of heads always.
 const SMALL_READ: usize = 8 * 1024;
+/// What is read onto the stack where nothing may come for long; most heads fit.
+const PROBE: usize = 4 * 1024;
 /// What it grows to while a body keeps filling it.
 const LARGE_READ: usize = 64 * 1024;
 /// What an agent may send ahead while it waits for a response.
@@ -338,13 +341,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.poll_fill_quiet(cx, SMALL_READ)
     }
 
-    /// A read that may wait long: holds no memory while it does.
+    /// A read that may wait long: holds no memory while it does, and takes none to find out
+    /// that it has to.
     fn poll_fill_quiet(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        let read = self.poll_fill(cx, most);
-        if read.is_pending() {
-            self.release();
+        if !self.buf.is_empty() {
+            return self.poll_fill(cx, most);
         }
-        read
+        if self.eof {
+            return Poll::Ready(Ok(0));
+        }
+        let mut space = [MaybeUninit::uninit(); PROBE];
+        let (space, _) = space.split_at_mut(most.min(PROBE));
+        let mut space = ReadBuf::uninit(space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut space))?;
+        let read = space.filled();
+        self.eof = read.is_empty();
+        self.buf.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
     }
 
     /// One read of at most `most` octets into the buffer; 0 at the end of the connection.
