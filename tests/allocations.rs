@@ -10,7 +10,9 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::large_enum_variant,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used
 )]
 
