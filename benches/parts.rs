@@ -230,7 +230,7 @@ fn record(criterion: &mut Criterion) {
         request_bytes: Some(4096),
         response_bytes: Some(1024),
         duration: Some(Duration::from_micros(1234)),
-        first_byte_duration: Some(Duration::from_micros(1000)),
+        first_byte_duration: Some(Duration::from_micros(990)),
         ..Record::default()
     };
     let mut line = Vec::with_capacity(2048);
