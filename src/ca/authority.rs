@@ -123,10 +123,7 @@ impl CertificateAuthority {
         own.check_time(now())
             .map_err(|problem| wrong(own_path, problem))?;
         let key = CaKey::from_der(key).map_err(|problem| wrong_key(key_path, problem))?;
-        let issuer = issuer(&own, key).map_err(|problem| match problem {
-            IssuerProblem::Certificate(problem) => wrong(own_path, problem),
-            IssuerProblem::Key(problem) => wrong_key(key_path, problem),
-        })?;
+        let issuer = issuer(&own, key).map_err(|fault| wrong_issuer(fault, own_path, key_path))?;
         let sent = std::iter::once(&own)
             .chain(&issuers)
             .filter(|certificate| !certificate.is_root())
@@ -239,13 +236,16 @@ impl CertificateAuthority {
     }
 }
 
-enum IssuerProblem {
+pub(super) enum IssuerProblem {
     Certificate(CertificateProblem),
     Key(KeyProblem),
 }
 
 /// Binds key and certificate. rcgen would panic on an empty RDN and take any key.
-fn issuer(own: &CaCertificate, key: CaKey) -> Result<Issuer<'static, CaKey>, IssuerProblem> {
+pub(super) fn issuer(
+    own: &CaCertificate,
+    key: CaKey,
+) -> Result<Issuer<'static, CaKey>, IssuerProblem> {
     let parsed = x509(own.der()).map_err(IssuerProblem::Certificate)?;
     if parsed.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
         return Err(IssuerProblem::Key(KeyProblem::Mismatch));
@@ -257,6 +257,14 @@ fn issuer(own: &CaCertificate, key: CaKey) -> Result<Issuer<'static, CaKey>, Iss
     }
     Issuer::from_ca_cert_der(own.der(), key)
         .map_err(|_| IssuerProblem::Certificate(CertificateProblem::Subject))
+}
+
+/// Names the file at fault.
+pub(super) fn wrong_issuer(fault: IssuerProblem, certificate: &Path, key: &Path) -> CaError {
+    match fault {
+        IssuerProblem::Certificate(problem) => wrong(certificate, problem),
+        IssuerProblem::Key(problem) => wrong_key(key, problem),
+    }
 }
 
 /// Reads the issuers of `own`, from its own upwards.
@@ -295,7 +303,7 @@ fn check_issued(
     }
 }
 
-fn read_key(
+pub(super) fn read_key(
     path: &Path,
     guard: KeyGuard,
     user: u32,

@@ -211,6 +211,12 @@ pub enum CertificateProblem {
         /// As the certificate says.
         allowed: u32,
     },
+    /// Not a root, where one is to sign an intermediate.
+    #[error("is no root (it was issued by another CA); give the root and its key")]
+    NotRoot,
+    /// A root whose pathLenConstraint is 0.
+    #[error("allows no CA below it (pathlen 0); make a root without pathlen, or with one of 1")]
+    NoIntermediates,
     /// A leaf made for a test was refused by the verifier that agents' TLS libraries resemble.
     #[error("gives no leaf that a client would accept: {cause}")]
     Unusable {

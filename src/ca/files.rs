@@ -232,7 +232,7 @@ fn is_there(path: &Path) -> Result<bool, CaError> {
     }
 }
 
-fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CaError> {
+pub(super) fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CaError> {
     let write = || {
         let mut file = OpenOptions::new()
             .write(true)

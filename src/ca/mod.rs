@@ -8,6 +8,7 @@ mod authority;
 mod certificate;
 mod error;
 mod files;
+mod intermediate;
 mod key;
 mod leaves;
 mod mint;
@@ -20,4 +21,5 @@ pub use certificate::CaCertificate;
 pub use error::{
     CaError, CertificateProblem, KeyProblem, MintError, MintFault, PemProblem, UnsafePath,
 };
+pub use intermediate::{Issued, issue_intermediate};
 pub use leaves::{LeafSettings, LeafStats, Leaves};

@@ -5,13 +5,14 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::chain;
-use crate::ca::{CaCertificate, CaError, CertificateAuthority};
+use crate::ca::{CaCertificate, CaError, CertificateAuthority, issue_intermediate};
 
 /// Done.
 const FINE: u8 = 0;
@@ -30,6 +31,8 @@ pub enum Command {
     Show(Show),
     /// Write the certificate that agents must trust; never the key.
     Export(Export),
+    /// Where an offline root is: make a key and an intermediate for a gateway.
+    IssueIntermediate(IssueIntermediate),
 }
 
 /// Options of `ca show`.
@@ -49,6 +52,35 @@ pub struct Export {
     /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// Options of `ca issue-intermediate`.
+#[derive(Debug, clap::Args)]
+pub struct IssueIntermediate {
+    /// The root's certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub root: PathBuf,
+    /// The root's key (PEM, not encrypted, readable by its owner only).
+    #[arg(long, value_name = "FILE")]
+    pub root_key: PathBuf,
+    /// The gateway's name, as it stands in the certificate.
+    #[arg(long, value_parser = plain_name)]
+    pub name: String,
+    /// Where to put gateway.pem, gateway.key and root.pem; nothing there is overwritten.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// How long it is valid; never beyond the root.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+}
+
+/// What a common name may be (RFC 5280 appendix A: 64 characters).
+fn plain_name(text: &str) -> Result<String, String> {
+    let plain = text.chars().all(|letter| !letter.is_control());
+    if text.trim() != text || text.is_empty() || text.chars().count() > 64 || !plain {
+        return Err("a name of 1 to 64 printable characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// How an exported certificate is encoded.
@@ -85,6 +117,7 @@ pub fn run(command: &Command, location: &Location, out: &mut dyn Write, err: &mu
         Command::Init => init(location, out),
         Command::Show(options) => show(location, options, out),
         Command::Export(options) => export(location, options, out, err),
+        Command::IssueIntermediate(options) => issue(options, out),
     };
     match done {
         Ok(code) => code,
@@ -231,6 +264,21 @@ fn export(
         out.write_all(&bytes)?;
         out.flush()?;
     }
+    Ok(FINE)
+}
+
+fn issue(options: &IssueIntermediate, out: &mut dyn Write) -> Result<u8, Failure> {
+    let root = (options.root.as_path(), options.root_key.as_path());
+    let validity = Duration::from_secs(u64::from(options.days) * 24 * 3600);
+    let issued = issue_intermediate(root, &options.name, validity, &options.out)?;
+    writeln!(out, "certificate: {}", issued.certificate.display())?;
+    writeln!(out, "key:         {}", issued.key.display())?;
+    writeln!(out, "chain:       {}", issued.chain.display())?;
+    writeln!(out, "valid until: {}", rfc3339(issued.not_after))?;
+    writeln!(
+        out,
+        "bring all three to the gateway and name them in `[ca]`"
+    )?;
     Ok(FINE)
 }
 

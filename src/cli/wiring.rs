@@ -87,6 +87,14 @@ pub fn dlp(args: &DlpArgs) -> ExitCode {
 }
 
 pub fn ca(args: &CaArgs) -> ExitCode {
+    if let ca::Command::IssueIntermediate(_) = &args.command {
+        // There is no gateway where an offline root is, and so no configuration.
+        let nowhere = ca::Location::Own {
+            state: PathBuf::new(),
+        };
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        return ExitCode::from(ca::run(&args.command, &nowhere, &mut out, &mut err));
+    }
     let config = match load(args.config.as_deref()) {
         Ok(config) => config,
         Err(failure) => return usage(&failure),

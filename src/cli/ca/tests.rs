@@ -179,3 +179,114 @@ fn the_operators_ca_is_shown_and_its_root_exported() {
         alone.err
     );
 }
+
+/// The chain that a gateway would serve, held against the root by a verifier of its own.
+#[test]
+fn an_intermediate_is_issued_under_a_root_and_no_further() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let path = |name: &str| at(name).to_str().unwrap().to_owned();
+    write_root(
+        &at("root.pem"),
+        &at("root.key"),
+        rcgen::BasicConstraints::Unconstrained,
+    );
+    let issue = |root: &str, out: &str| issue(home.path(), root, out);
+    let issued = issue("root", "node");
+    assert_eq!(issued.code, FINE, "{}", issued.err);
+    let node = |name: &str| at("node").join(name);
+    let mode =
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(node("gateway.key")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let ca = CertificateAuthority::load(
+        &node("gateway.pem"),
+        Some(&node("root.pem")),
+        &node("gateway.key"),
+    )
+    .unwrap();
+    // Sent with each leaf: the intermediate, and not the root.
+    assert_eq!(ca.chain().len(), 1);
+    assert_eq!(ca.subject(), "CN=Gateway 1");
+    assert_eq!(ca.root().subject(), "CN=Root");
+
+    let openssl = |args: &[&str]| std::process::Command::new("openssl").args(args).output();
+    let (root, gateway) = (path("root.pem"), node("gateway.pem"));
+    let gateway = gateway.to_str().unwrap();
+    match openssl(&["verify", "-x509_strict", "-CAfile", &root, gateway]) {
+        Ok(verified) => assert!(verified.status.success(), "{verified:?}"),
+        Err(error) => println!("skipped: openssl: {error}"),
+    }
+    if let Ok(shown) = openssl(&["x509", "-in", gateway, "-noout", "-text"]) {
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(text.contains("CA:TRUE, pathlen:0"), "{text}");
+    }
+}
+
+#[test]
+fn an_intermediate_needs_a_root_and_room() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    write_root(
+        &at("root.pem"),
+        &at("root.key"),
+        rcgen::BasicConstraints::Unconstrained,
+    );
+    let issue = |root: &str, out: &str| issue(home.path(), root, out);
+    assert_eq!(issue("root", "node").code, FINE);
+    // Nothing is overwritten, and what it signs signs nothing.
+    let again = issue("root", "node");
+    assert_eq!(again.code, FAILED);
+    assert!(again.err.contains("gateway.key"), "{}", again.err);
+    let below = issue("node/gateway", "below");
+    assert_eq!(below.code, FAILED);
+    assert!(below.err.contains("is no root"), "{}", below.err);
+    write_root(
+        &at("short.pem"),
+        &at("short.key"),
+        rcgen::BasicConstraints::Constrained(0),
+    );
+    let short = issue("short", "other");
+    assert!(short.err.contains("allows no CA below it"), "{}", short.err);
+    assert!(!at("other").exists());
+}
+
+/// Issues an intermediate under `root`.pem and `root`.key into `out`, all in `home`.
+fn issue(home: &Path, root: &str, out: &str) -> Ran {
+    let (_home, location) = own();
+    let path = |name: String| home.join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path(format!("{root}.pem")), path(format!("{root}.key")));
+    let line = [
+        "issue-intermediate",
+        "--root",
+        &certificate,
+        "--root-key",
+        &key,
+        "--name",
+        "Gateway 1",
+        "--out",
+        &path(out.to_owned()),
+    ];
+    ran(&location, &line)
+}
+
+fn write_root(certificate: &Path, key: &Path, constraints: rcgen::BasicConstraints) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "Root");
+    params.is_ca = rcgen::IsCa::Ca(constraints);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let root = params.self_signed(&pair).unwrap();
+    std::fs::write(certificate, root.pem()).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(key)
+        .unwrap();
+    file.write_all(pair.serialize_pem().as_bytes()).unwrap();
+}
