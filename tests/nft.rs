@@ -20,6 +20,8 @@ mod redirect;
 mod refusals;
 #[path = "nft/sources.rs"]
 mod sources;
+#[path = "nft/uid.rs"]
+mod uid;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -83,7 +85,7 @@ fn settings() -> Settings {
         proxy_port: 8443,
         dns_port: 8053,
         admin_port: Some(9464),
-        agents: Vec::new(),
+        ..Settings::default()
     }
 }
 

@@ -145,6 +145,8 @@ fn nft_settings(file: Option<&Path>) -> Result<Settings, Failure> {
         proxy_port: listen.transparent.port(),
         dns_port: listen.dns.map_or(0, |address| address.port()),
         admin_port: listen.admin.map(|address| address.port()),
+        users: loaded.config.redirect.users,
+        local_ports: loaded.config.redirect.local_ports,
         agents: loaded.agents.iter().filter_map(bound).collect(),
     })
 }

@@ -132,6 +132,12 @@ impl Check<'_> {
                 self.error(port.span(), "port 53 has a redirect of its own", help);
             }
         }
+        for text in written.users.iter().flat_map(Spanned::get_ref) {
+            redirect.users.extend(self.parse(text, user));
+        }
+        if let Some(ports) = &written.local_ports {
+            redirect.local_ports = self.ports(ports);
+        }
         redirect
     }
 
@@ -213,6 +219,21 @@ pub(super) fn interface(text: &str) -> Result<String, Complaint> {
         Complaint::new(format!("`{}` is no interface name", text.escape_debug()))
             .help("1 to 15 letters, digits, `-`, `_`, `.` and `@`, as `ip link` shows it"),
     )
+}
+
+/// A user of this host as `nft` takes it: a name, or a number.
+fn user(text: &str) -> Result<String, Complaint> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let complaint = |what: &str| {
+        Complaint::new(format!("`{}` {what}", text.escape_debug()))
+            .help("the name or number of a user that agents run as, and the gateway does not")
+    };
+    match text {
+        "root" | "0" => Err(complaint("can change the table, so nothing holds it")),
+        "" => Err(complaint("is no user")),
+        _ if text.len() > 32 || !text.bytes().all(plain) => Err(complaint("is no user")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,11 @@ pub struct Redirect {
     /// TCP ports that are redirected; a rule for another port never sees a connection.
     /// Default 80 and 443. DNS has its own redirect.
     pub ports: Vec<u16>,
+    /// Users of this host, by name or number, whose processes are agents. Default none; for
+    /// the topology `uid`.
+    pub users: Vec<String>,
+    /// TCP ports on loopback that these users may reach all the same. Default none.
+    pub local_ports: Vec<u16>,
 }
 
 impl Default for Redirect {
@@ -76,6 +81,8 @@ impl Default for Redirect {
         Self {
             interfaces: Vec::new(),
             ports: vec![80, 443],
+            users: Vec::new(),
+            local_ports: Vec::new(),
         }
     }
 }

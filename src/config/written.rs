@@ -57,7 +57,12 @@ table! {
 
 table! {
     /// `[redirect]`
-    Redirect { interfaces: Option<Texts>, ports: Option<Spanned<Vec<Number>>> }
+    Redirect {
+        interfaces: Option<Texts>,
+        ports: Option<Spanned<Vec<Number>>>,
+        users: Option<Texts>,
+        local_ports: Option<Spanned<Vec<Number>>>,
+    }
 }
 
 table! {

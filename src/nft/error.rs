@@ -19,6 +19,12 @@ pub enum Error {
         /// The tail of the sentence, with the remedy.
         problem: &'static str,
     },
+    /// Without users a host would redirect nothing and refuse nothing.
+    #[error("no agent user: name at least one in `[redirect] users`")]
+    NoUsers,
+    /// A name that is no user's, or that would become a rule.
+    #[error("user {0:?} has a character other than letters, digits, `-` and `_`")]
+    User(String),
     /// Without ports nothing would be redirected.
     #[error("no port to redirect: list at least one in `[redirect] ports`")]
     NoPorts,

@@ -46,6 +46,8 @@ pub enum Topology {
     Box,
     /// One network namespace in which every address is local.
     Namespace,
+    /// One host: agents are users of the machine that the gateway runs on.
+    Uid,
 }
 
 /// What a table is rendered from.
@@ -64,6 +66,10 @@ pub struct Settings {
     /// Agents bound to an interface, with their sources. On an interface all of whose agents
     /// have sources, every other source is dropped.
     pub agents: Vec<(String, Vec<IpNet>)>,
+    /// Users who are agents, by name or number; [`Topology::Uid`] only.
+    pub users: Vec<String>,
+    /// TCP ports on loopback that stay open to them.
+    pub local_ports: Vec<u16>,
 }
 
 /// Loads the table in one transaction: on any error the old one stays as it is.

@@ -8,6 +8,7 @@ use super::{Error, Settings, Topology};
 
 const BOX: &str = include_str!("../../nft/box.nft");
 const NAMESPACE: &str = include_str!("../../nft/namespace.nft");
+const UID: &str = include_str!("../../nft/uid.nft");
 
 /// The longest interface name (`IFNAMSIZ` less its NUL).
 const INTERFACE_MAX: usize = 15;
@@ -43,6 +44,7 @@ pub fn render(topology: Topology, settings: &Settings) -> Result<Rendered, Error
     let (template, definitions) = match topology {
         Topology::Box => (BOX, box_definitions(settings)?),
         Topology::Namespace => (NAMESPACE, namespace_definitions(settings)),
+        Topology::Uid => (UID, uid_definitions(settings)?),
     };
     Ok(Rendered(fill(template, &definitions)))
 }
@@ -59,6 +61,30 @@ fn namespace_definitions(settings: &Settings) -> Definitions {
             braces(sorted(&[settings.proxy_port, settings.dns_port])),
         ),
     ])
+}
+
+fn uid_definitions(settings: &Settings) -> Result<Definitions, Error> {
+    if settings.users.is_empty() {
+        return Err(Error::NoUsers);
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    for user in &settings.users {
+        if user.is_empty() || !user.bytes().all(plain) {
+            return Err(Error::User(user.clone()));
+        }
+    }
+    // A number in quotes would be taken for a name.
+    let user = |user: &String| match user.parse::<u32>() {
+        Ok(number) => number.to_string(),
+        Err(_) => quote(user),
+    };
+    let users: BTreeSet<String> = settings.users.iter().map(user).collect();
+    let mut definitions = namespace_definitions(settings);
+    definitions.extend([
+        ("users", braces(users)),
+        ("local_ports", braces(sorted(&settings.local_ports))),
+    ]);
+    Ok(definitions)
 }
 
 fn box_definitions(settings: &Settings) -> Result<Definitions, Error> {
@@ -229,7 +255,8 @@ mod tests {
             proxy_port: 8443,
             dns_port: 8053,
             admin_port: Some(9464),
-            agents: Vec::new(),
+            users: vec!["65534".into()],
+            ..Settings::default()
         }
     }
 
@@ -251,6 +278,7 @@ mod tests {
             render(Topology::Namespace, &settings()).unwrap().text(),
             NAMESPACE
         );
+        assert_eq!(render(Topology::Uid, &settings()).unwrap().text(), UID);
     }
 
     #[test]
@@ -265,8 +293,14 @@ mod tests {
                 "tap2".into(),
                 vec!["10.0.0.1/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
             )],
+            users: vec!["agent".into(), "1001".into()],
+            local_ports: vec![5432],
         };
-        for (topology, template) in [(Topology::Box, BOX), (Topology::Namespace, NAMESPACE)] {
+        for (topology, template) in [
+            (Topology::Box, BOX),
+            (Topology::Namespace, NAMESPACE),
+            (Topology::Uid, UID),
+        ] {
             let rendered = render(topology, &settings).unwrap();
             for (old, new) in template.lines().zip(rendered.text().lines()) {
                 assert_eq!(old != new, old.starts_with("define "), "{old}");
@@ -313,6 +347,22 @@ mod tests {
             r#"{ "tap1" . 10.0.1.0/24, "tap1" . 10.0.9.9/32 }"#
         );
         assert_eq!(of("sources6"), r#"{ "tap1" . fd00:1::/64 }"#);
+    }
+
+    #[test]
+    fn users_are_numbers_or_plain_names() {
+        let with = |users: &[&str]| Settings {
+            users: users.iter().map(ToString::to_string).collect(),
+            ..settings()
+        };
+        let rendered = render(Topology::Uid, &with(&["agent", "01001"])).unwrap();
+        assert_eq!(definition(&rendered, "users"), r#"{ "agent", 1001 }"#);
+        for user in ["", "a b", "a\"", "$ports", "a;b", "*"] {
+            let error = render(Topology::Uid, &with(&[user])).unwrap_err();
+            assert!(matches!(error, Error::User(_)), "{user}");
+        }
+        let error = render(Topology::Uid, &with(&[])).unwrap_err();
+        assert!(matches!(error, Error::NoUsers));
     }
 
     #[test]

@@ -60,6 +60,22 @@ pub fn inside<F: FnOnce()>(test: F) {
     run_again(way, test_name::<F>());
 }
 
+/// As [`inside`], with all the users of the machine: for root only, else the test is skipped
+/// with a printed reason. A user namespace that anybody can make has one user.
+pub fn inside_with_users<F: FnOnce()>(test: F) {
+    if let Some(marker) = env::var_os(MARKER) {
+        std::fs::write(marker, "ran").unwrap();
+        test();
+        return;
+    }
+    let mut ways = WAYS.into_iter().filter(|way| !way.contains(&"--user"));
+    let Some(way) = ways.find(|way| works(way)) else {
+        println!("skipped: only root has several users in a namespace");
+        return;
+    };
+    run_again(way, test_name::<F>());
+}
+
 /// `nft::a_test::{{closure}}` without the crate and the closure.
 fn test_name<F>() -> &'static str {
     let name = std::any::type_name::<F>();

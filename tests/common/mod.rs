@@ -52,7 +52,7 @@ pub mod world;
 use std::time::Duration;
 
 pub use gateway::GatewayProcess;
-pub use inside::inside;
+pub use inside::{inside, inside_with_users};
 pub use ns::Ns;
 pub use pki::TestCa;
 pub use upstream::Upstream;
@@ -61,7 +61,7 @@ pub use world::World;
 
 /// How long anything may take before the test fails. Far above what is needed: nothing is
 /// ever asserted on how long something took.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Awaits `future`, or fails the test at the deadline, saying `what` did not happen.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

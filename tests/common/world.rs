@@ -235,7 +235,7 @@ pub fn table() -> Rendered {
         proxy_port: PROXY_PORT,
         dns_port: DNS_PORT,
         admin_port: Some(ADMIN_PORT),
-        agents: Vec::new(),
+        ..Settings::default()
     };
     nft::render(Topology::Box, &settings).unwrap()
 }
