@@ -3,9 +3,11 @@
 //!
 //! A new reason is added here and nowhere else; every `match` is exhaustive on purpose.
 
-use std::fmt;
+mod refusal;
 
 use http::StatusCode;
+
+pub use self::refusal::{Refusal, Verdict};
 
 /// Why a connection or request was refused or failed.
 ///
@@ -25,6 +27,8 @@ pub enum Reason {
     HandshakeTimeout,
     /// A ClientHello over its limits, or none that parses.
     BadHello,
+    /// An `encrypted_client_hello` where the name decides alone: on a spliced connection.
+    EncryptedHello,
     /// No `server_name` in the ClientHello, and no rule allows the address literally.
     NoServerName,
     /// The TLS handshake with the agent failed.
@@ -45,6 +49,8 @@ pub enum Reason {
     UriTooLong,
     /// The body is longer than allowed.
     BodyTooLarge,
+    /// A WebSocket message is longer than allowed.
+    MessageTooLarge,
     /// The request head or body did not arrive in time.
     RequestTimeout,
     /// The authority is not the name and port of the connection.
@@ -105,6 +111,10 @@ pub enum Reason {
     UpstreamClosed,
     /// The server sent nothing in time.
     UpstreamTimeout,
+    /// A spliced connection has carried as many bytes as one may.
+    SpliceTooLarge,
+    /// Nothing came either way, on a WebSocket or a spliced connection.
+    IdleTimeout,
     /// The request needs HTTP/2 to the server, which speaks HTTP/1 only.
     NoHttp2,
     /// The server's response cannot be looked into for echoes of credentials.
@@ -128,6 +138,7 @@ impl Reason {
         Self::UnknownProtocol,
         Self::HandshakeTimeout,
         Self::BadHello,
+        Self::EncryptedHello,
         Self::NoServerName,
         Self::HandshakeFailed,
         Self::MintLimit,
@@ -137,6 +148,7 @@ impl Reason {
         Self::HeadTooLarge,
         Self::UriTooLong,
         Self::BodyTooLarge,
+        Self::MessageTooLarge,
         Self::RequestTimeout,
         Self::Misdirected,
         Self::BadMethod,
@@ -166,6 +178,8 @@ impl Reason {
         Self::UpstreamMalformed,
         Self::UpstreamClosed,
         Self::UpstreamTimeout,
+        Self::SpliceTooLarge,
+        Self::IdleTimeout,
         Self::NoHttp2,
         Self::Undecodable,
         Self::EchoFound,
@@ -214,6 +228,7 @@ impl Reason {
             | Self::NoOrigin
             | Self::ConnectionLimit
             | Self::UnknownProtocol
+            | Self::EncryptedHello
             | Self::MintLimit
             | Self::UnknownAgent
             | Self::Malformed
@@ -221,6 +236,7 @@ impl Reason {
             | Self::HeadTooLarge
             | Self::UriTooLong
             | Self::BodyTooLarge
+            | Self::MessageTooLarge
             | Self::RequestTimeout
             | Self::Misdirected
             | Self::BadMethod
@@ -250,6 +266,8 @@ impl Reason {
             | Self::UpstreamMalformed
             | Self::UpstreamClosed
             | Self::UpstreamTimeout
+            | Self::SpliceTooLarge
+            | Self::IdleTimeout
             | Self::NoHttp2
             | Self::Undecodable
             | Self::EchoFound
@@ -309,6 +327,12 @@ impl Reason {
                 BAD,
             ),
             Self::BadHello => ("bad_hello", S::BAD_REQUEST, "Bad ClientHello", BAD),
+            Self::EncryptedHello => (
+                "encrypted_hello",
+                S::FORBIDDEN,
+                "Encrypted ClientHello",
+                DENIED,
+            ),
             Self::NoServerName => ("no_server_name", S::FORBIDDEN, "No server name", DENIED),
             Self::HandshakeFailed => (
                 "handshake_failed",
@@ -341,6 +365,12 @@ impl Reason {
                 "body_too_large",
                 S::PAYLOAD_TOO_LARGE,
                 "Request body too large",
+                BAD,
+            ),
+            Self::MessageTooLarge => (
+                "message_too_large",
+                S::PAYLOAD_TOO_LARGE,
+                "WebSocket message too large",
                 BAD,
             ),
             Self::RequestTimeout => (
@@ -492,6 +522,18 @@ impl Reason {
                 "Server timeout",
                 "http_response_timeout",
             ),
+            Self::SpliceTooLarge => (
+                "splice_too_large",
+                S::PAYLOAD_TOO_LARGE,
+                "Spliced connection too large",
+                LIMIT,
+            ),
+            Self::IdleTimeout => (
+                "idle_timeout",
+                S::GATEWAY_TIMEOUT,
+                "Idle for too long",
+                "connection_timeout",
+            ),
             Self::NoHttp2 => (
                 "no_http2",
                 S::BAD_GATEWAY,
@@ -525,64 +567,6 @@ impl Reason {
         }
     }
 }
-
-/// What was decided about a connection or request, as records and metrics name it.
-///
-/// A request that was allowed and failed later is still `allow`; its reason says what failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It may go.
-    Allow,
-    /// It may not.
-    Deny,
-    /// It would have been denied, and was let through in observe mode.
-    Observe,
-}
-
-impl Verdict {
-    /// Every verdict, for metrics and tests.
-    pub const ALL: &'static [Self] = &[Self::Allow, Self::Deny, Self::Observe];
-
-    /// The word in metrics and records, stable.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-            Self::Observe => "observe",
-        }
-    }
-}
-
-/// A refusal that an agent reads: the reason, and one sentence that says what would help.
-///
-/// The sentence holds no secret and no internal address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What kind of refusal.
-    pub reason: Reason,
-    /// One sentence a person or a model can act on.
-    pub sentence: String,
-}
-
-impl Refusal {
-    /// A refusal with its sentence.
-    #[must_use]
-    pub fn new(reason: Reason, sentence: impl Into<String>) -> Self {
-        Self {
-            reason,
-            sentence: sentence.into(),
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@
 //! | `portreeve.record.sequence` | one more than the record before it, across restarts; a hole is a lost record |
 //! | `portreeve.record.kind` | connection, request, interim, start, stop, gap, reload or rotate |
 //! | `portreeve.agent` | the agent's configured name |
-//! | `portreeve.verdict` | allow, deny or observe |
+//! | `portreeve.verdict` | allow, deny, observe or splice |
 //! | `portreeve.reason` | why it was refused or did not run to its end, as in the metrics |
 //! | `portreeve.sentence` | what the agent was told, or what the gateway has to say |
 //! | `portreeve.rule` | the rule that decided |
@@ -39,6 +39,9 @@
 //! | `http.response.body.size` | bytes passed on to the agent |
 //! | `portreeve.trailers_lost` | trailer fields that could not be passed on |
 //! | `portreeve.echo_redactions` | echoes of credentials that were kept from the agent |
+//! | `portreeve.websocket.request_messages` | whole WebSocket messages passed on to the server |
+//! | `portreeve.websocket.response_messages` | whole WebSocket messages passed on to the agent |
+//! | `portreeve.websocket.close_code` | code of the close frame (RFC 6455), 1005 for one without; absent where there was none |
 //! | `portreeve.requests` | requests on this connection |
 //! | `portreeve.duration` | seconds from the beginning to the end |
 //! | `portreeve.connect.duration` | seconds to a connection to the server |
@@ -65,7 +68,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "connection, request, interim, start, stop, gap, reload or rotate",
     ),
     ("portreeve.agent", "the agent's configured name"),
-    ("portreeve.verdict", "allow, deny or observe"),
+    ("portreeve.verdict", "allow, deny, observe or splice"),
     (
         "portreeve.reason",
         "why it was refused or did not run to its end, as in the metrics",
@@ -135,6 +138,18 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "portreeve.echo_redactions",
         "echoes of credentials that were kept from the agent",
+    ),
+    (
+        "portreeve.websocket.request_messages",
+        "whole WebSocket messages passed on to the server",
+    ),
+    (
+        "portreeve.websocket.response_messages",
+        "whole WebSocket messages passed on to the agent",
+    ),
+    (
+        "portreeve.websocket.close_code",
+        "code of the close frame (RFC 6455), 1005 for one without; absent where there was none",
     ),
     ("portreeve.requests", "requests on this connection"),
     (

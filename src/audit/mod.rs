@@ -22,5 +22,5 @@ mod writer;
 pub use self::keys::KEYS;
 pub use self::kind::{Gap, GapCause, Kind};
 pub use self::log::{Log, Settings, Slot, Unwritten};
-pub use self::record::{Detection, Record};
+pub use self::record::{Detection, Messages, Record};
 pub use self::state::{State, WhenUnwritable};

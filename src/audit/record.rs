@@ -87,6 +87,8 @@ pub struct Record {
     pub trailers_lost: Option<u64>,
     /// Echoes of credentials that were kept from the agent.
     pub echo_redactions: Option<u64>,
+    /// Messages of a WebSocket.
+    pub messages: Option<Messages>,
     /// Requests on this connection.
     pub requests: Option<u64>,
     /// From the beginning to the end.
@@ -99,6 +101,17 @@ pub struct Record {
     pub gateway_version: Option<&'static str>,
     /// What is missing, in gap records.
     pub gap: Option<Gap>,
+}
+
+/// What passed over a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Messages {
+    /// Whole ones, to the server.
+    pub request: u64,
+    /// Whole ones, to the agent.
+    pub response: u64,
+    /// The code of the close frame (RFC 6455 §7.4), the server's where both sent one.
+    pub close: Option<u16>,
 }
 
 /// Something that a detector found: where, and what came of it, never the data.
@@ -273,6 +286,19 @@ impl<M: SerializeMap> Fields<M> {
         self.put("http.response.body.size", record.response_bytes)?;
         self.put("portreeve.trailers_lost", record.trailers_lost)?;
         self.put("portreeve.echo_redactions", record.echo_redactions)?;
+        let messages = record.messages;
+        self.put(
+            "portreeve.websocket.request_messages",
+            messages.map(|messages| messages.request),
+        )?;
+        self.put(
+            "portreeve.websocket.response_messages",
+            messages.map(|messages| messages.response),
+        )?;
+        self.put(
+            "portreeve.websocket.close_code",
+            messages.and_then(|messages| messages.close),
+        )?;
         self.put("portreeve.requests", record.requests)?;
         self.seconds("portreeve.duration", record.duration)?;
         self.seconds("portreeve.connect.duration", record.connect_duration)?;

@@ -37,7 +37,7 @@ impl Check<'_> {
             hello_bytes: self.buffer(written.hello_bytes.as_ref(), default.hello_bytes),
             head_bytes: self.buffer(written.head_bytes.as_ref(), default.head_bytes),
             head_fields: self.count(written.head_fields.as_ref(), default.head_fields),
-            body_bytes: self.body_bytes(written.body_bytes.as_ref()),
+            body_bytes: self.bytes_or_unlimited(written.body_bytes.as_ref()),
             streams: self.count(written.streams.as_ref(), default.streams),
             upstream_connections: self.count(
                 written.upstream_connections.as_ref(),
@@ -74,8 +74,7 @@ impl Check<'_> {
             default.upstream_connections_per_agent,
             ("upstream_connections", limits.upstream_connections),
         );
-        let decoded = written.decoded_bytes.as_ref();
-        limits.decoded_bytes = self.bytes(decoded, BUFFER_MIN, DECODED_MAX, limits.decoded_bytes);
+        self.passing_bytes(written, &mut limits);
         self.rates(written, &mut limits);
         limits.held_bytes_per_agent = self.held_bytes_per_agent(written, &limits);
         limits.uri_bytes = self.uri_bytes(written.uri_bytes.as_ref(), limits.head_bytes);
@@ -97,6 +96,14 @@ impl Check<'_> {
             self.count(records, limits.refused_connection_records_per_second);
     }
 
+    /// What passes without being kept.
+    fn passing_bytes(&mut self, written: &written::Limits, limits: &mut Limits) {
+        let decoded = written.decoded_bytes.as_ref();
+        limits.decoded_bytes = self.bytes(decoded, BUFFER_MIN, DECODED_MAX, limits.decoded_bytes);
+        limits.message_bytes = self.bytes_or_unlimited(written.message_bytes.as_ref());
+        limits.splice_bytes = self.bytes_or_unlimited(written.splice_bytes.as_ref());
+    }
+
     /// Checks `[timeouts]`.
     pub(super) fn timeouts(&mut self, written: &written::Timeouts) -> Timeouts {
         let default = Timeouts::default();
@@ -112,6 +119,8 @@ impl Check<'_> {
             first_byte: self.timeout(written.first_byte.as_ref(), default.first_byte),
             response: self.timeout(written.response.as_ref(), default.response),
             write: self.timeout(written.write.as_ref(), default.write),
+            tunnel: self.timeout(written.tunnel.as_ref(), default.tunnel),
+            close: self.timeout(written.close.as_ref(), default.close),
             upstream_idle: self.timeout(written.upstream_idle.as_ref(), default.upstream_idle),
             upstream_age: self.timeout(written.upstream_age.as_ref(), default.upstream_age),
             drain: self.timeout(written.drain.as_ref(), default.drain),
@@ -185,7 +194,7 @@ impl Check<'_> {
             .unwrap_or(default)
     }
 
-    fn body_bytes(&mut self, written: Option<&Text>) -> Option<u64> {
+    fn bytes_or_unlimited(&mut self, written: Option<&Text>) -> Option<u64> {
         let text = written.filter(|text| text.get_ref() != "unlimited")?;
         self.parse(text, |text| {
             size(text).map_err(|complaint| {

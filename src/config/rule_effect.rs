@@ -73,6 +73,7 @@ impl Check<'_> {
             ),
             ("cookies", rule.cookies.as_ref().map(Spanned::span)),
             ("dlp", rule.dlp.as_ref().map(Spanned::span)),
+            ("websocket", rule.websocket.as_ref().map(Spanned::span)),
             (
                 "share_upstream",
                 rule.share_upstream.as_ref().map(Spanned::span),
@@ -82,6 +83,53 @@ impl Check<'_> {
             if let Some(span) = span {
                 let message = format!("`{key}` means nothing where the action is `deny`");
                 self.error(span, message, format!("leave `{key}` out"));
+            }
+        }
+    }
+
+    /// Tells what nobody can look at in what stays encrypted.
+    pub(super) fn meaningless_on_splice(&mut self, rule: &written::Rule) {
+        let keys = [
+            ("methods", rule.methods.as_ref().map(Spanned::span)),
+            ("paths", rule.paths.as_ref().map(Spanned::span)),
+            (
+                "encoded_slash",
+                rule.encoded_slash.as_ref().map(Spanned::span),
+            ),
+            ("query", rule.query.as_ref().map(Spanned::span)),
+            ("query_only", rule.query_only.as_ref().map(Spanned::span)),
+            ("headers", rule.headers.as_ref().map(Spanned::span)),
+            ("action", rule.action.as_ref().map(Spanned::span)),
+            ("credential", rule.credential.as_ref().map(Spanned::span)),
+            (
+                "foreign_credentials",
+                rule.foreign_credentials.as_ref().map(Spanned::span),
+            ),
+            ("set_headers", rule.set_headers.as_ref().map(Spanned::span)),
+            (
+                "remove_headers",
+                rule.remove_headers.as_ref().map(Spanned::span),
+            ),
+            ("cookies", rule.cookies.as_ref().map(Spanned::span)),
+            (
+                "share_upstream",
+                rule.share_upstream.as_ref().map(Spanned::span),
+            ),
+            (
+                "record_query",
+                rule.record_query.as_ref().map(Spanned::span),
+            ),
+            ("dlp", rule.dlp.as_ref().map(Spanned::span)),
+            ("websocket", rule.websocket.as_ref().map(Spanned::span)),
+            // Clear HTTP has no TLS to pass, and any host is no name to pass it to.
+            ("schemes", rule.schemes.as_ref().map(Spanned::span)),
+            ("any_host", rule.any_host.as_ref().map(Spanned::span)),
+        ];
+        for (key, span) in keys {
+            if let Some(span) = span {
+                let message = format!("`{key}` means nothing where TLS is spliced");
+                let help = format!("leave `{key}` out, or intercept");
+                self.error(span, message, help);
             }
         }
     }

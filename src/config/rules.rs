@@ -15,7 +15,7 @@ use super::units::Complaint;
 use super::written;
 use crate::name::{AgentName, CredentialName, RuleName};
 use crate::policy::agents::is_reserved;
-use crate::policy::rule::{Agents, Dlp, Place, Rule};
+use crate::policy::rule::{Agents, Dlp, Place, Rule, Tls};
 
 /// What rules refer to, and what all files share.
 pub(super) struct Known<'a> {
@@ -76,7 +76,7 @@ impl Check<'_> {
         let credential = rule.credential.as_ref().map(Spanned::get_ref);
         let spec = credential.and_then(|name| known.credentials.spec(name));
         let attached = spec.and_then(|spec| spec.attach.header());
-        self.fixed_words(rule);
+        let tls = self.tls(rule);
         Rule {
             name: name.unwrap_or_else(|| RuleName::new("?")),
             place: self.file.place(table.span().start),
@@ -109,6 +109,12 @@ impl Check<'_> {
             share_upstream: is_true(rule.share_upstream.as_ref()),
             record_query: is_true(rule.record_query.as_ref()),
             dlp: self.dlp(rule),
+            tls,
+            // A list of methods says what may leave, and a WebSocket carries anything.
+            websocket: rule
+                .websocket
+                .as_ref()
+                .map_or(rule.methods.is_none(), |flag| *flag.get_ref()),
         }
     }
 
@@ -163,11 +169,14 @@ impl Check<'_> {
             .unwrap_or_default()
     }
 
-    /// Keys of which this version knows one value.
-    fn fixed_words(&mut self, rule: &written::Rule) {
-        if let Some(text) = &rule.tls {
-            self.word("tls", text, &[("intercept", ())]);
+    fn tls(&mut self, rule: &written::Rule) -> Tls {
+        let words = [("intercept", Tls::Intercept), ("splice", Tls::Splice)];
+        let text = rule.tls.as_ref();
+        let tls = text.and_then(|text| self.word("tls", text, &words));
+        if tls == Some(Tls::Splice) {
+            self.meaningless_on_splice(rule);
         }
+        tls.unwrap_or_default()
     }
 }
 

@@ -180,6 +180,10 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body. `None` for `"unlimited"`, the default.
     pub body_bytes: Option<u64>,
+    /// Bytes of a WebSocket message. `None` for `"unlimited"`, the default.
+    pub message_bytes: Option<u64>,
+    /// Bytes of a spliced connection, both ways. `None` for `"unlimited"`, the default.
+    pub splice_bytes: Option<u64>,
     /// Bytes that a compressed response may decode to where the gateway looks into it for
     /// echoes of credentials; longer ones are cut. Default 1GiB.
     pub decoded_bytes: usize,
@@ -233,6 +237,8 @@ impl Default for Limits {
             head_fields: 128,
             uri_bytes: 16 * 1024,
             body_bytes: None,
+            message_bytes: None,
+            splice_bytes: None,
             decoded_bytes: 1 << 30,
             streams: 100,
             upstream_connections: 10_000,
@@ -277,6 +283,10 @@ pub struct Timeouts {
     pub response: Duration,
     /// For a peer to take bytes that wait to be written. Default 60s.
     pub write: Duration,
+    /// Without a byte either way, on a WebSocket or a spliced connection. Default 600s.
+    pub tunnel: Duration,
+    /// From one side's close frame of a WebSocket to the other's. Default 10s.
+    pub close: Duration,
     /// How long an idle connection to a server is kept. Default 60s.
     pub upstream_idle: Duration,
     /// How long a connection to a server takes new requests. Default 10m.
@@ -300,6 +310,8 @@ impl Default for Timeouts {
             first_byte: seconds(600),
             response: seconds(600),
             write: seconds(60),
+            tunnel: seconds(600),
+            close: seconds(10),
             upstream_idle: seconds(60),
             upstream_age: seconds(600),
             drain: seconds(30),

@@ -96,6 +96,8 @@ table! {
         head_fields: Option<Number>,
         uri_bytes: Option<Text>,
         body_bytes: Option<Text>,
+        message_bytes: Option<Text>,
+        splice_bytes: Option<Text>,
         decoded_bytes: Option<Text>,
         streams: Option<Number>,
         upstream_connections: Option<Number>,
@@ -128,6 +130,8 @@ table! {
         first_byte: Option<Text>,
         response: Option<Text>,
         write: Option<Text>,
+        tunnel: Option<Text>,
+        close: Option<Text>,
         upstream_idle: Option<Text>,
         upstream_age: Option<Text>,
         drain: Option<Text>,
@@ -208,6 +212,7 @@ table! {
         record_query: Option<Spanned<bool>>,
         dlp: Option<Text>,
         tls: Option<Text>,
+        websocket: Option<Spanned<bool>>,
     }
 }
 

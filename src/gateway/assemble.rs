@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::task::TaskTracker;
 
-use super::{Active, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts};
+use super::{Active, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts, TrustLog};
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
@@ -140,6 +140,7 @@ pub async fn assemble_with_ca(
         connections: Shares::new(limits.connections, limits.connections_per_agent),
         requests: Shares::new(usize::MAX, limits.requests_per_agent),
         held: Shares::new(limits.held_bytes / 1024, limits.held_bytes_per_agent / 1024),
+        trust: TrustLog::default(),
         refusals: RefusalLimit::new(limits.refusals_per_second),
         refused_records: RecordLimit::new(limits.refused_connection_records_per_second),
         active: ArcSwap::from_pointee(active(&loaded, 1, None)),
@@ -321,6 +322,8 @@ fn settings(config: &Config) -> Settings {
         hold_bytes: config.limits.hold_bytes as u64,
         body_bytes: config.limits.body_bytes,
         decoded_bytes: config.limits.decoded_bytes as u64,
+        message_bytes: config.limits.message_bytes,
+        splice_bytes: config.limits.splice_bytes,
         streams: config.limits.streams,
         timeouts: Timeouts {
             hello: timeouts.hello,
@@ -331,6 +334,8 @@ fn settings(config: &Config) -> Settings {
             hold: timeouts.hold,
             response: timeouts.response,
             write: timeouts.write,
+            tunnel: timeouts.tunnel,
+            close: timeouts.close,
         },
     }
 }

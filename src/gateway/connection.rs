@@ -12,12 +12,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Drain;
-use super::{Gateway, outcome, serve};
+use super::{Gateway, outcome, serve, splice};
 use crate::ca::MintError;
 use crate::error::{Reason, Refusal};
 use crate::http::canonical::Settled;
 use crate::http::io::{BoxStream, Prefixed, WriteDeadline};
-use crate::metrics::{ActiveConnection, Handshake, Side};
+use crate::metrics::{ActiveConnection, Handshake, Side, TrustSign};
 use crate::name::{AgentName, ClientAddr, Host, Origin};
 use crate::net::limits::Share;
 use crate::net::sniff::{Hello, Sniff, Sniffer};
@@ -46,6 +46,8 @@ pub struct Connection {
     pub(super) tls_version: Option<&'static str>,
     /// Whether a request came; its records then say all there is to say.
     pub(super) has_served: AtomicBool,
+    /// Hears when the gateway goes away.
+    pub(super) drain: Drain,
     _permit: Share,
     _active: ActiveConnection,
 }
@@ -136,7 +138,12 @@ async fn secure(
     drain: Drain,
 ) -> Result<(), Refusal> {
     let name = hello.name.as_ref();
-    let (config, page) = match certify(&arrival, name).await {
+    let admission = admit(&arrival, name);
+    if let Admission::Splice(spliced) = admission {
+        Box::pin(splice::run(arrival, spliced, &hello, bytes, stream)).await;
+        return Ok(());
+    }
+    let (config, page) = match certify(&arrival, name, admission).await {
         Ok(certified) => certified,
         Err(refusal) => return Err(refuse_hello(stream, refusal).await),
     };
@@ -154,7 +161,7 @@ async fn secure(
         .name
         .unwrap_or_else(|| Host::from(arrival.origin.0.ip()));
     let version = tls_version(&stream);
-    let connection = Arc::new(arrival.settle(Scheme::Https, Some(name), version));
+    let connection = Arc::new(arrival.settle(Scheme::Https, Some(name), version, drain.clone()));
     let limit = connection.gateway.settings.timeouts.write;
     let stream: BoxStream = Box::new(WriteDeadline::new(stream, limit));
     if h2 {
@@ -171,7 +178,7 @@ async fn secure(
 
 /// A clear connection: what it names is checked with each request.
 async fn clear(arrival: Arrival, stream: Prefixed<TcpStream>, drain: Drain) {
-    let connection = Arc::new(arrival.settle(Scheme::Http, None, None));
+    let connection = Arc::new(arrival.settle(Scheme::Http, None, None, drain.clone()));
     let limit = connection.gateway.settings.timeouts.write;
     let stream = Box::new(WriteDeadline::new(stream, limit));
     serve::http1(connection, stream, drain).await;
@@ -183,6 +190,7 @@ impl Arrival {
         scheme: Scheme,
         name: Option<Host>,
         tls_version: Option<&'static str>,
+        drain: Drain,
     ) -> Connection {
         Connection {
             settled: Settled {
@@ -192,6 +200,7 @@ impl Arrival {
             },
             tls_version,
             has_served: AtomicBool::new(false),
+            drain,
             gateway: self.gateway,
             client: self.client,
             origin: self.origin,
@@ -201,18 +210,24 @@ impl Arrival {
     }
 }
 
-/// Step 3, admit: by name and port alone. What no rule covers still gets a certificate, so
-/// that the agent can read why (the refusal comes with it); without a name there is nobody
-/// to answer as.
+/// Step 3, admit: by name and port alone.
+fn admit(arrival: &Arrival, name: Option<&Host>) -> Admission {
+    let policy = &arrival.gateway.active().policy;
+    policy.admit(&arrival.agent, Scheme::Https, name, arrival.origin)
+}
+
+/// What no rule covers still gets a certificate, so that the agent can read why (the refusal
+/// comes with it); without a name there is nobody to answer as.
 async fn certify(
     arrival: &Arrival,
     name: Option<&Host>,
+    admission: Admission,
 ) -> Result<(Arc<rustls::ServerConfig>, Option<Refusal>), Refusal> {
-    let policy = &arrival.gateway.active().policy;
     let literal = Host::from(arrival.origin.0.ip());
     let host = name.unwrap_or(&literal);
-    let page = match policy.admit(&arrival.agent, Scheme::Https, name, arrival.origin) {
-        Admission::Intercept => None,
+    let page = match admission {
+        // Nothing spliced gets here.
+        Admission::Intercept | Admission::Splice(_) => None,
         Admission::Page(refusal) => Some(refusal),
         Admission::Refuse(refusal) => return Err(refusal),
     };
@@ -263,12 +278,8 @@ async fn handshake(
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            if tls::agent::distrust(&error).is_some() {
-                arrival
-                    .gateway
-                    .metrics
-                    .agent(&arrival.agent)
-                    .trust_failure();
+            if let Some(sign) = tls::agent::distrust(&error) {
+                distrusted(arrival, sniffed, sign);
             }
             return Err(Refusal::new(
                 Reason::HandshakeFailed,
@@ -296,8 +307,19 @@ async fn handshake(
             "the ClientHello names its server ambiguously",
         ));
     }
+    arrival.gateway.trust.trusted(&arrival.agent);
     let h2 = session.alpn_protocol() == Some(b"h2");
     Ok(Secured { stream, h2 })
+}
+
+/// Counts and explains a client that does not accept its certificate.
+fn distrusted(arrival: &Arrival, name: Option<&Host>, sign: TrustSign) {
+    let (gateway, agent) = (&arrival.gateway, &arrival.agent);
+    gateway.metrics.agent(agent).trust_failure(sign);
+    let literal = Host::from(arrival.origin.0.ip());
+    gateway
+        .trust
+        .distrusted(agent, name.unwrap_or(&literal), sign);
 }
 
 fn tls_version(stream: &TlsStream<Prefixed<TcpStream>>) -> Option<&'static str> {
@@ -309,7 +331,7 @@ fn tls_version(stream: &TlsStream<Prefixed<TcpStream>>) -> Option<&'static str> 
 }
 
 /// Says no to a ClientHello with the alert of the reason; the refusal goes on to the record.
-async fn refuse_hello(mut stream: TcpStream, refusal: Refusal) -> Refusal {
+pub(super) async fn refuse_hello(mut stream: TcpStream, refusal: Refusal) -> Refusal {
     // Seven bytes into an empty send buffer: this neither blocks nor matters if it fails.
     let _ = stream
         .write_all(&tls::alert_record(refusal.reason.alert()))

@@ -15,6 +15,9 @@ mod refusals;
 mod reload;
 mod request;
 mod serve;
+mod splice;
+mod trust;
+mod websocket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ pub use self::answers::DnsAnswers;
 pub use self::drain::{Drain, DrainSignal};
 pub use self::echoes::Echoes;
 pub use self::refusals::{RecordLimit, RefusalLimit};
+pub use self::trust::TrustLog;
 use crate::audit::Log;
 use crate::ca::Leaves;
 use crate::credential::Store;
@@ -36,8 +40,10 @@ use crate::http::h1::HeadLimits;
 use crate::http::scan::FingerprintKey;
 use crate::http::upstream::Upstreams;
 use crate::metrics::Metrics;
+use crate::name::{AgentName, Host};
 use crate::net::dial::Dialler;
 use crate::net::limits::Shares;
+use crate::net::lookups::Asker;
 use crate::net::own::OwnAddresses;
 use crate::policy::Policy;
 use crate::tls::AgentTls;
@@ -55,6 +61,10 @@ pub struct Settings {
     pub body_bytes: Option<u64>,
     /// Most bytes that a compressed response body is decoded to, to look for echoes.
     pub decoded_bytes: u64,
+    /// Most bytes of a WebSocket message.
+    pub message_bytes: Option<u64>,
+    /// Most bytes of a spliced connection, both ways.
+    pub splice_bytes: Option<u64>,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
     /// Deadlines.
@@ -80,6 +90,10 @@ pub struct Timeouts {
     pub response: Duration,
     /// Until the agent takes a byte.
     pub write: Duration,
+    /// Without a byte either way, on a WebSocket or a spliced connection.
+    pub tunnel: Duration,
+    /// From one side's close frame to the other's.
+    pub close: Duration,
 }
 
 impl Settings {
@@ -103,6 +117,17 @@ pub struct Active {
     pub echoes: Echoes,
     /// What must not leave, the secrets of `credentials` among it.
     pub detectors: Arc<Detectors>,
+}
+
+impl Active {
+    /// For whom `host` is looked up, and whether a rule writes it out.
+    #[must_use]
+    pub fn asker<'a>(&self, agent: &'a AgentName, host: &Host) -> Asker<'a> {
+        Asker {
+            agent,
+            is_written: self.policy.may_resolve(agent, host),
+        }
+    }
 }
 
 /// Everything that connections share.
@@ -129,6 +154,8 @@ pub struct Gateway {
     pub requests: Shares,
     /// KiB of bodies that are held.
     pub held: Shares,
+    /// What is known of agents that do not trust the CA.
+    pub trust: TrustLog,
     /// Answers to sources that are nobody's.
     pub refusals: RefusalLimit,
     /// Records of connections that are refused as they come.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::{Active, Gateway};
-use crate::audit::{Kind, Record, Slot};
+use crate::audit::{self, Kind, Record, Slot};
 use crate::error::{Reason, Refusal, Verdict};
 use crate::http::body::{Body, Stalling};
 use crate::http::passing::{Passed, Passing, TrailerNames};
@@ -20,7 +20,8 @@ use crate::http::redact::Echo;
 use crate::http::responder::{Responder, SendFailure};
 use crate::http::scan::Found;
 use crate::http::upstream::Arrived;
-use crate::metrics::{Direction, Lookup, Metrics};
+use crate::http::websocket::Tally;
+use crate::metrics::{Direction, Lookup, Metrics, OpenWebSocket};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
 use crate::net::limits::Share;
 use crate::policy::Request;
@@ -58,7 +59,15 @@ struct State {
     held: Option<Share>,
     record: Record,
     rule: Option<RuleName>,
+    websocket: Option<Messages>,
     done: bool,
+}
+
+/// What passes over a WebSocket: to the server, to the agent.
+struct Messages {
+    tallies: [Arc<Tally>; 2],
+    #[allow(dead_code, reason = "held for its Drop")]
+    open: OpenWebSocket,
 }
 
 impl<'a> Outcome<'a> {
@@ -118,6 +127,7 @@ impl<'a> Outcome<'a> {
                 held: None,
                 record,
                 rule: None,
+                websocket: None,
                 done: false,
             }),
         }
@@ -136,6 +146,11 @@ impl<'a> Outcome<'a> {
     /// Bytes on their way to the server.
     pub fn sent(&self) -> &Arc<Passed> {
         &self.sent
+    }
+
+    /// Bytes on their way to the agent.
+    pub fn received(&self) -> &Arc<Passed> {
+        &self.received
     }
 
     /// Keeps credentials from the agent.
@@ -285,10 +300,21 @@ impl<'a> Outcome<'a> {
         self.state.lock().done = true;
     }
 
+    /// It is a WebSocket from here on, with these messages to the server and to the agent;
+    /// its beginning has a record of its own.
+    pub fn opened(&self, tallies: [Arc<Tally>; 2]) {
+        let open = self.gateway.metrics.requests.open_websocket();
+        self.state.lock().websocket = Some(Messages { tallies, open });
+        self.interim();
+    }
+
     /// Writes what is known so far; for exchanges that last.
     pub fn interim(&self) {
         if let Ok(slot) = self.gateway.audit.reserve() {
-            let mut record = self.state.lock().record.clone();
+            let state = self.state.lock();
+            let mut record = state.record.clone();
+            record.messages = messages(state.websocket.as_ref());
+            drop(state);
             record.kind = Kind::Interim;
             self.fill_numbers(&mut record);
             slot.write(record);
@@ -315,9 +341,12 @@ impl<'a> Outcome<'a> {
             return;
         }
         let mut record = std::mem::take(&mut state.record);
+        let websocket = state.websocket.take();
+        record.messages = messages(websocket.as_ref());
         let (slot, rule) = (state.slot.take(), state.rule.take());
         let _shares = (state.running.take(), state.held.take());
         drop(state);
+        drop(websocket);
         self.fill_numbers(&mut record);
         self.count(&record, rule.as_ref());
         match slot {
@@ -383,6 +412,11 @@ impl<'a> Outcome<'a> {
         metrics
             .requests
             .bytes(Direction::Response, self.received.bytes());
+        if let Some(messages) = record.messages {
+            let requests = &metrics.requests;
+            requests.messages(Direction::Request, messages.request);
+            requests.messages(Direction::Response, messages.response);
+        }
         metrics
             .requests
             .trailers_lost(record.trailers_lost.unwrap_or(0));
@@ -419,8 +453,22 @@ impl Drop for Outcome<'_> {
     }
 }
 
+/// What has passed over a WebSocket so far.
+fn messages(websocket: Option<&Messages>) -> Option<audit::Messages> {
+    let [request, response] = &websocket?.tallies;
+    let closes = [&response.close, &request.close].map(|close| close.load(Relaxed));
+    Some(audit::Messages {
+        request: request.messages.load(Relaxed),
+        response: response.messages.load(Relaxed),
+        close: closes.into_iter().find(|code| *code != 0),
+    })
+}
+
 /// Whether a reason is a decision about the request, rather than a failure on its way.
 fn is_decision(reason: Reason) -> bool {
+    if reason == Reason::UpgradeRefused {
+        return true;
+    }
     reason.status().is_client_error()
         && !matches!(reason, Reason::AgentClosed | Reason::RequestTimeout)
 }

@@ -1,12 +1,14 @@
 //! The way of a request, steps 5 to 12; the order in this file is the order on the wire.
 
 use http::{HeaderName, Response};
+use http_body::Body as _;
 use tokio::time::timeout;
 
 use super::Active;
 use super::connection::Connection;
 use super::outcome::{self, INTERIM, Outcome};
 use super::serve::{LINGER_BYTES, LINGER_TIME};
+use super::websocket::{self, Opened};
 use crate::credential::Attachment;
 use crate::dlp::Profile;
 use crate::error::Refusal;
@@ -18,11 +20,38 @@ use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
-use crate::http::upstream::{Exchange, Extras, Key, Outgoing};
-use crate::net::lookups::Asker;
+use crate::http::upstream::{Exchange, Extras, Key, Outgoing, Switched};
+use crate::http::websocket::Offer;
 use crate::policy::rule::{Cookies, Dlp};
 use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
+
+/// What a request led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and lives as long as its request"
+)]
+enum Answer {
+    Response(Response<Body>),
+    WebSocket(Box<Opened>),
+}
+
+impl Answer {
+    fn new(
+        mut response: Response<Body>,
+        switched: Option<Switched>,
+        scanner: Option<Scanner>,
+    ) -> Self {
+        let Some(server) = switched else {
+            return Self::Response(response);
+        };
+        Self::WebSocket(Box::new(Opened {
+            headers: std::mem::take(response.headers_mut()),
+            server,
+            scanner,
+        }))
+    }
+}
 
 /// Serves one request. Whatever happens, the agent gets one answer and the log one record.
 pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder: &Responder<'_>) {
@@ -41,9 +70,12 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
             () = responder.agent_gone() => return None,
         };
         Some(match answered {
-            Ok(response) => send(response, responder, &outcome).await,
+            Ok(Answer::Response(response)) => send(connection, response, responder, &outcome).await,
+            Ok(Answer::WebSocket(opened)) => {
+                Box::pin(websocket::serve(connection, *opened, responder, &outcome)).await
+            }
             Err(refusal) => {
-                let sent = refuse(&refusal, dialect, responder, &outcome).await;
+                let sent = refuse(connection, &refusal, dialect, responder, &outcome).await;
                 if let Some(Body::H2(body)) = unread.take() {
                     let _ = timeout(LINGER_TIME, body.discard(LINGER_BYTES)).await;
                 }
@@ -64,7 +96,7 @@ pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: 
         return outcome.not_answered(responder);
     }
     let refusal = outcome.reserve().err().unwrap_or_else(|| refusal.clone());
-    let sent = refuse(&refusal, Dialect::Problem, responder, &outcome).await;
+    let sent = refuse(connection, &refusal, Dialect::Problem, responder, &outcome).await;
     outcome.finish(&sent);
 }
 
@@ -76,11 +108,13 @@ async fn answer(
     body: &mut Option<Body>,
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Answer, Refusal> {
     outcome.reserve()?;
     outcome.can_redact()?;
     let expects_continue = raw.expects_continue == Ok(true);
     let (te_trailers, trailers) = (raw.te_trailers, raw.trailers.clone());
+    let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let offer = Offer::of(&raw, has_body)?;
     let request = canonical(
         raw,
         &connection.settled,
@@ -89,7 +123,8 @@ async fn answer(
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
     let attachment = attachment(active, &allowed, outcome)?;
-    let allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
+    let mut allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
+    websocket::check(offer.as_ref(), &mut allowed)?;
     let scanner = scanner(connection, active, &allowed, outcome);
     if let Some(scanner) = &scanner {
         let request = allowed.request();
@@ -97,6 +132,7 @@ async fn answer(
     }
     let body = body.take().unwrap_or_else(Body::empty);
     let mut body = hold(connection, body, expects_continue, responder, outcome).await?;
+    let messages = scanner.as_ref().filter(|_| offer.is_some()).cloned();
     if let Some(scanner) = scanner {
         body = scanner.body(&allowed.request().headers, body)?;
     }
@@ -110,12 +146,7 @@ async fn answer(
     };
     let outgoing = Outgoing::new(allowed, attachment, extras); // 9
     let exchange = Exchange {
-        asker: Asker {
-            agent: outcome.agent(),
-            is_written: active
-                .policy
-                .may_resolve(outcome.agent(), &key.authority.host),
-        },
+        asker: active.asker(outcome.agent(), &key.authority.host),
         key: &key,
         outgoing: &outgoing,
         agentward: Agentward {
@@ -123,12 +154,16 @@ async fn answer(
             echo: outcome.echo(),
         },
     };
-    let arrived = connection.gateway.upstreams.send(exchange, body).await?; // 10
+    let upstreams = &connection.gateway.upstreams;
+    let (arrived, switched) = match &offer {
+        None => (upstreams.send(exchange, body).await?, None), // 10
+        Some(offer) => Box::pin(upstreams.upgrade(exchange, offer)).await?,
+    };
     outcome.arrived(&arrived);
     let mut response = arrived.response;
     outcome.echo().check(&response, &outgoing.method)?; // 11
     strip::response(response.headers_mut(), cookies);
-    Ok(response)
+    Ok(Answer::new(response, switched, messages))
 }
 
 /// Step 6. The only way to an [`Allowed`] is the policy.
@@ -250,10 +285,14 @@ fn key(
 }
 
 async fn send(
+    connection: &Connection,
     response: Response<Body>,
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
 ) -> outcome::Sent {
+    if connection.drain.has_begun() {
+        responder.is_last();
+    }
     let trailers = responder.trailer_names(response.headers());
     outcome.answering(response.status());
     let response = response.map(|body| outcome.watch(body, trailers));
@@ -261,6 +300,7 @@ async fn send(
 }
 
 async fn refuse(
+    connection: &Connection,
     refusal: &Refusal,
     dialect: Dialect,
     responder: &Responder<'_>,
@@ -268,7 +308,7 @@ async fn refuse(
 ) -> outcome::Sent {
     outcome.refused(refusal);
     let response = refusal::response(refusal, dialect, outcome.record_id());
-    send(response, responder, outcome).await
+    send(connection, response, responder, outcome).await
 }
 
 /// Exchanges that last write a record every minute, so that the log shows them while they run.

@@ -6,6 +6,7 @@ use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
 use super::raw::{Protocol, RawHead, malformed};
+use super::websocket::is_websocket;
 use crate::error::{Reason, Refusal};
 use crate::name::{Authority, Host};
 use crate::policy::path::Target;
@@ -101,10 +102,14 @@ fn check_head(raw: &RawHead, bounds: HeadBounds) -> Result<(), Refusal> {
     }
     match &raw.upgrade {
         // A client that offers h2c takes the answer in HTTP/1.1 as well (RFC 9110 §7.8).
-        Some(protocols) if !protocols.as_bytes().eq_ignore_ascii_case(b"h2c") => Err(Refusal::new(
-            Reason::UpgradeRefused,
-            "this gateway does not pass protocol upgrades such as WebSocket",
-        )),
+        Some(protocols)
+            if !is_websocket(protocols) && !protocols.as_bytes().eq_ignore_ascii_case(b"h2c") =>
+        {
+            Err(Refusal::new(
+                Reason::UpgradeRefused,
+                "of protocol upgrades this gateway passes WebSocket alone",
+            ))
+        }
         Some(_) | None => Ok(()),
     }
 }

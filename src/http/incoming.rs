@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
 use tokio::io::ReadHalf;
@@ -74,6 +74,14 @@ impl SharedReader {
             self.0.body_done.notified().await;
         }
         poll_fn(|cx| self.0.reader.lock().poll_closed(cx).map(drop)).await;
+    }
+
+    /// What comes next once the connection is no HTTP any more; nothing at its end.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub fn poll_raw(&self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        self.0.reader.lock().poll_raw(cx)
     }
 
     /// Reads and drops what still comes, until the agent closes; `most` bytes at the most.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,44 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A stream whose type no longer matters. One virtual call a read or write, which is little
 /// beside the system call, and one HTTP implementation for clear and TLS, agent and upstream.
 pub type BoxStream = Box<dyn Stream>;
+
+/// When a byte was last seen on something that must not be idle for ever.
+#[derive(Debug)]
+pub struct LastSeen {
+    begun: Instant,
+    /// Milliseconds since then.
+    last: AtomicU64,
+}
+
+impl LastSeen {
+    /// Just now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// A byte is seen.
+    pub fn now(&self) {
+        let since = self.begun.elapsed().as_millis();
+        self.last
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// When the last one was, to the millisecond.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.begun + Duration::from_millis(self.last.load(Relaxed))
+    }
+}
+
+impl Default for LastSeen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// A stream that first yields bytes that were already read from it.
 #[derive(Debug)]

@@ -20,3 +20,4 @@ pub mod responder;
 pub mod scan;
 pub mod strip;
 pub mod upstream;
+pub mod websocket;

@@ -27,6 +27,11 @@ impl Passed {
         self.bytes.load(Relaxed)
     }
 
+    /// Counts bytes that no [`Passing`] sees.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Starts again, for a body that is sent a second time.
     pub fn reset(&self) {
         self.bytes.store(0, Relaxed);

@@ -17,6 +17,7 @@ use super::h2 as stream;
 use super::incoming::SharedReader;
 use super::io::BoxStream;
 use super::passing::{TrailerNames, declared_trailers, trailer_field};
+use super::websocket::UPGRADE;
 
 /// Why an answer did not reach its end.
 #[derive(Debug)]
@@ -58,6 +59,14 @@ pub enum End {
     Abort,
 }
 
+/// An agent's connection that is no HTTP any more.
+pub struct AgentStream<'a, 'w> {
+    /// Reads what the agent sends.
+    pub reader: &'a SharedReader,
+    /// Writes what it gets.
+    pub writer: tokio::sync::MutexGuard<'a, &'w mut Writer<WriteHalf<BoxStream>>>,
+}
+
 /// Answers on an HTTP/2 stream.
 pub struct Http2Responder {
     respond: Mutex<SendResponse<Bytes>>,
@@ -97,7 +106,7 @@ impl Http2Responder {
     }
 }
 
-impl Responder<'_> {
+impl<'a> Responder<'a> {
     /// Sends an interim response (1xx). HTTP/1.0 agents get none (RFC 9110 §15.2); an agent
     /// that cannot be reached is noticed by the final response.
     pub async fn interim(&self, status: StatusCode, headers: &HeaderMap) {
@@ -144,6 +153,52 @@ impl Responder<'_> {
                     .lock()
                     .send_reset(h2::Reason::ENHANCE_YOUR_CALM);
             }
+        }
+    }
+
+    /// This answer is the last on its connection, and says so (RFC 9112 §9.6).
+    pub fn is_last(&self) {
+        match self {
+            Self::Http1(responder) => responder.keep_alive.store(false, Relaxed),
+            // Its connection has said so itself (GOAWAY).
+            Self::Http2(_) => {}
+        }
+    }
+
+    /// Answers 101 with a WebSocket, and gives the connection out of hand.
+    ///
+    /// # Errors
+    /// The agent is gone.
+    pub async fn switch(&self, headers: &HeaderMap) -> Result<AgentStream<'_, 'a>, SendFailure> {
+        let Self::Http1(responder) = self else {
+            // Never offered over HTTP/2, so never agreed to.
+            return Err(SendFailure::Agent);
+        };
+        let mut writer = responder.writer.lock().await;
+        let head = ResponseOut {
+            status: StatusCode::SWITCHING_PROTOCOLS,
+            headers,
+            framing: BodyFraming::None,
+            hops: Hops {
+                upgrade: Some(&UPGRADE),
+                ..Hops::default()
+            },
+        };
+        responder.keep_alive.store(false, Relaxed);
+        let queued = writer.queue_response(&head);
+        queued.map_err(|_| SendFailure::Agent)?;
+        writer.flush().await.map_err(|_| SendFailure::Agent)?;
+        Ok(AgentStream {
+            reader: responder.reader,
+            writer,
+        })
+    }
+
+    /// What was switched to is at its end; `orderly`: the agent knows.
+    pub fn ended(&self, orderly: bool) {
+        match self {
+            Self::Http1(responder) => responder.complete.store(orderly, Relaxed),
+            Self::Http2(_) => {}
         }
     }
 

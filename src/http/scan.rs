@@ -2,6 +2,8 @@
 //! then the body: whole where it is held, else as it streams, with no byte of what may
 //! become a finding let go.
 
+mod message;
+
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::pin::Pin;
@@ -15,6 +17,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 
+pub use self::message::Messages;
 use super::body::{Body, BodyError};
 use super::decode::Decoding;
 use crate::audit::Detection;
@@ -44,6 +47,8 @@ pub enum Place {
     Decoded,
     /// A trailer field.
     Trailer(HeaderName),
+    /// A message of a WebSocket, so many bytes from its beginning.
+    Message,
 }
 
 impl Place {
@@ -56,6 +61,7 @@ impl Place {
             Self::Body => format!("in the body at byte {start}"),
             Self::Decoded => format!("in the decoded body at byte {start}"),
             Self::Trailer(name) => format!("in trailer `{name}`"),
+            Self::Message => format!("in a WebSocket message at byte {start}"),
         };
         match finding.coding.word() {
             Some(coding) => format!("{place}, in {coding}"),
@@ -67,7 +73,12 @@ impl Place {
     fn authenticates(&self) -> bool {
         match self {
             Self::Header(name) => *name == header::AUTHORIZATION || *name == header::COOKIE,
-            Self::Path | Self::Query | Self::Body | Self::Decoded | Self::Trailer(_) => false,
+            Self::Path
+            | Self::Query
+            | Self::Body
+            | Self::Decoded
+            | Self::Trailer(_)
+            | Self::Message => false,
         }
     }
 
@@ -76,7 +87,7 @@ impl Place {
     fn may_authenticate(&self) -> bool {
         match self {
             Self::Path | Self::Query | Self::Header(_) => true,
-            Self::Body | Self::Decoded | Self::Trailer(_) => false,
+            Self::Body | Self::Decoded | Self::Trailer(_) | Self::Message => false,
         }
     }
 }

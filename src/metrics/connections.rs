@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::family::{Builder, ByLabel, Label, label_values, mirror};
+use super::requests::Direction;
 use super::table;
 use crate::error::Reason;
 
@@ -80,6 +81,7 @@ pub struct Connections {
     accepted: ByLabel<IpFamily>,
     active: IntGauge,
     refused: ByLabel<Reason>,
+    spliced: ByLabel<Direction>,
 }
 
 /// Counts one connection as active until dropped.
@@ -97,6 +99,7 @@ impl Connections {
             accepted: builder.by_label(&table::CONNECTIONS_ACCEPTED),
             active: builder.gauge(&table::CONNECTIONS_ACTIVE),
             refused: builder.by_label(&table::CONNECTIONS_REFUSED),
+            spliced: builder.by_label(&table::SPLICED_BYTES),
         }
     }
 
@@ -106,6 +109,11 @@ impl Connections {
         self.accepted.add(family, 1);
         self.active.inc();
         ActiveConnection(self.active.clone())
+    }
+
+    /// Bytes of a connection passed undecrypted.
+    pub fn spliced(&self, direction: Direction, count: u64) {
+        self.spliced.add(direction, count);
     }
 
     /// Counts a connection closed before any request.

@@ -22,7 +22,8 @@ pub use self::connections::{
 };
 pub use self::family::{Label, OTHER, SERIES};
 pub use self::requests::{
-    AgentMetrics, Direction, KnownMethod, Requests, RuleMetrics, StatusClass,
+    AgentMetrics, Direction, KnownMethod, OpenWebSocket, Requests, RuleMetrics, StatusClass,
+    TrustSign,
 };
 pub use self::state::{AdminRefusal, Audit, AuditNumbers, Reload, State};
 pub use self::table::{Doc, FAMILIES, Kind};

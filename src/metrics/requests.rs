@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use parking_lot::RwLock;
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::family::{Builder, ByLabel, Family, Label, OTHER, SERIES, label_values};
 use super::table;
@@ -26,6 +26,26 @@ label_values! {
         Request = "request",
         /// From the server to the agent.
         Response = "response",
+    }
+}
+
+label_values! {
+    /// By what an agent says that it does not accept a leaf (RFC 8446 §6.2).
+    TrustSign {
+        /// It does not know the CA.
+        UnknownCa = "unknown_ca",
+        /// Something is wrong with it; also what pinning clients send.
+        BadCertificate = "bad_certificate",
+        /// It is of a type that the client cannot use.
+        UnsupportedCertificate = "unsupported_certificate",
+        /// It is not valid now.
+        CertificateExpired = "certificate_expired",
+        /// Anything else; what Go and Java send.
+        CertificateUnknown = "certificate_unknown",
+        /// What OpenSSL and rustls send when they hold another CA of the same name.
+        DecryptError = "decrypt_error",
+        /// No alert: the connection was closed after the certificate.
+        SilentClose = "silent_close",
     }
 }
 
@@ -108,7 +128,6 @@ pub struct AgentMetrics {
     requests: Family<IntCounter>,
     cells: Box<[OnceLock<IntCounter>; AGENT_CELLS]>,
     trust_failures: Family<IntCounter>,
-    trust_failure: OnceLock<IntCounter>,
 }
 
 impl AgentMetrics {
@@ -124,9 +143,10 @@ impl AgentMetrics {
     }
 
     /// Counts a handshake that the agent broke off because it does not trust our CA.
-    pub fn trust_failure(&self) {
-        self.trust_failure
-            .get_or_init(|| self.trust_failures.child(&[&*self.name]))
+    pub fn trust_failure(&self, sign: TrustSign) {
+        // A look-up is little beside the handshake.
+        self.trust_failures
+            .child(&[&*self.name, sign.label()])
             .inc();
     }
 }
@@ -191,13 +211,24 @@ pub struct Requests {
     connect: Histogram,
     first_byte: Histogram,
     bytes: ByLabel<Direction>,
+    websockets: IntGauge,
+    messages: ByLabel<Direction>,
     trailers_lost: IntCounter,
+}
+
+/// Counts one WebSocket as open until dropped.
+pub struct OpenWebSocket(IntGauge);
+
+impl Drop for OpenWebSocket {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Requests {
     pub(super) fn new(builder: &Builder<'_>) -> Self {
         let by_agent = builder.named(&table::AGENT_REQUESTS, AGENT_CELLS);
-        let trust_failures = builder.named(&table::TRUST_FAILURES, 1);
+        let trust_failures = builder.named(&table::TRUST_FAILURES, TrustSign::ALL.len());
         let by_rule = builder.named(&table::RULE_REQUESTS, VERDICTS);
         Self {
             agents: Handles::new(agent(OTHER, &by_agent, &trust_failures)),
@@ -211,6 +242,8 @@ impl Requests {
             connect: builder.histogram(&table::CONNECT_SECONDS),
             first_byte: builder.histogram(&table::FIRST_BYTE_SECONDS),
             bytes: builder.by_label(&table::BODY_BYTES),
+            websockets: builder.gauge(&table::WEBSOCKETS_OPEN),
+            messages: builder.by_label(&table::WEBSOCKET_MESSAGES),
             trailers_lost: builder.counter(&table::TRAILERS_LOST),
         }
     }
@@ -252,6 +285,18 @@ impl Requests {
         self.bytes.add(direction, count);
     }
 
+    /// A WebSocket begins; open until the guard is dropped.
+    #[must_use]
+    pub fn open_websocket(&self) -> OpenWebSocket {
+        self.websockets.inc();
+        OpenWebSocket(self.websockets.clone())
+    }
+
+    /// Whole messages of a WebSocket were passed on.
+    pub fn messages(&self, direction: Direction, count: u64) {
+        self.messages.add(direction, count);
+    }
+
     /// Trailer fields could not be passed on.
     pub fn trailers_lost(&self, count: u64) {
         self.trailers_lost.inc_by(count);
@@ -264,7 +309,6 @@ fn agent(name: &str, requests: &Family<IntCounter>, trust: &Family<IntCounter>) 
         requests: requests.clone(),
         cells: Box::new(array::from_fn(|_| OnceLock::new())),
         trust_failures: trust.clone(),
-        trust_failure: OnceLock::new(),
     }
 }
 

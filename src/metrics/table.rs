@@ -51,13 +51,16 @@ table! {
     CONNECTIONS_REFUSED: Counter "connections_refused_total" ["reason"]
         "Connections closed before any request, by reason."
 
+    SPLICED_BYTES: Counter "spliced_bytes_total" ["direction"]
+        "Bytes of connections that passed undecrypted, by direction (request or response), counted at the end."
+
     // TLS and the CA.
     HANDSHAKES: Counter "tls_handshakes_total" ["side", "result"]
         "TLS handshakes, by side (agent or upstream) and result."
     HANDSHAKE_SECONDS: Histogram "tls_handshake_duration_seconds" ["side"]
         "Duration of successful TLS handshakes, by side."
-    TRUST_FAILURES: Counter "client_trust_failures_total" ["agent"]
-        "Handshakes that an agent broke off because it does not trust the CA, or pins a certificate."
+    TRUST_FAILURES: Counter "client_trust_failures_total" ["agent", "sign"]
+        "Handshakes that an agent broke off because it does not trust the CA, or pins a certificate, by the alert that says so (silent_close: none)."
     LEAF_MINTS: Counter "leaf_mints_total" []
         "Leaf certificates minted."
     LEAF_CACHE_ENTRIES: Gauge "leaf_cache_entries" ["names"]
@@ -82,6 +85,10 @@ table! {
         "Time from a request sent to the head of its response."
     BODY_BYTES: Counter "body_bytes_total" ["direction"]
         "Bytes of message bodies passed on, by direction (request or response)."
+    WEBSOCKETS_OPEN: Gauge "websockets_open" []
+        "WebSockets that are open now."
+    WEBSOCKET_MESSAGES: Counter "websocket_messages_total" ["direction"]
+        "Whole WebSocket messages passed on, by direction (request or response), counted at the end."
     TRAILERS_LOST: Counter "trailers_lost_total" []
         "Trailer fields that could not be passed on."
     LIMITS_REACHED: Counter "limit_reached_total" ["limit"]

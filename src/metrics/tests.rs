@@ -16,7 +16,7 @@ fn used() -> Metrics {
     let metrics = Metrics::new();
     let agent = metrics.agent(&AgentName::new("builder"));
     agent.request(&Method::GET, Some(StatusCode::OK), Verdict::Allow);
-    agent.trust_failure();
+    agent.trust_failure(TrustSign::UnknownCa);
     metrics
         .rule(Some(&RuleName::new("anthropic")))
         .request(Verdict::Allow);
@@ -122,7 +122,7 @@ fn i9_no_family_grows_over_its_cap() {
         let agent = metrics.agent(&AgentName::new(&format!("agent-{number}")));
         agent.request(&Method::GET, Some(StatusCode::OK), Verdict::Allow);
         agent.request(&Method::POST, None, Verdict::Deny);
-        agent.trust_failure();
+        agent.trust_failure(TrustSign::SilentClose);
         metrics
             .rule(Some(&RuleName::new(&format!("rule-{number}"))))
             .request(Verdict::Observe);
@@ -163,7 +163,7 @@ fn i9_no_family_grows_over_its_cap() {
     assert!(
         metrics
             .encode()
-            .contains("portreeve_client_trust_failures_total{agent=\"other\"}")
+            .contains("portreeve_client_trust_failures_total{agent=\"other\",sign=")
     );
 }
 

@@ -7,12 +7,14 @@ use super::table;
 use crate::name::CredentialName;
 
 label_values! {
-    /// The HTTP version of a connection to a server.
+    /// The HTTP version of a connection to a server, where it is known.
     Protocol {
         /// HTTP/1.1.
         Http1 = "1.1",
         /// HTTP/2.
         Http2 = "2",
+        /// Unknown: it passes undecrypted.
+        Spliced = "spliced",
     }
 }
 

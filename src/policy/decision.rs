@@ -8,17 +8,65 @@ use super::path::TargetError;
 use super::request::Request;
 use super::rule::Rule;
 use crate::error::Refusal;
+use crate::name::Authority;
 
 /// On a connection, by its name and port alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Some rule, be it allow or deny, is about this name and port: each request decides.
     Intercept,
+    /// A rule passes it through undecrypted.
+    Splice(Spliced),
     /// No rule is: the agent gets a page that says so.
     Page(Refusal),
     /// There is no name to answer under: an alert and the end.
     Refuse(Refusal),
 }
+
+/// A connection that may pass undecrypted to this name and port, and the only value that is.
+#[derive(Clone, Debug)]
+pub struct Spliced {
+    rule: Arc<Rule>,
+    authority: Authority,
+    generation: u64,
+}
+
+impl Spliced {
+    pub(super) fn by(rule: Arc<Rule>, authority: Authority, generation: u64) -> Self {
+        Self {
+            rule,
+            authority,
+            generation,
+        }
+    }
+
+    /// The rule that allows it.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// What is dialled.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Of the policy that decided.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// The same rule for the same server.
+impl PartialEq for Spliced {
+    fn eq(&self, other: &Self) -> bool {
+        self.rule.name == other.rule.name && self.authority == other.authority
+    }
+}
+
+impl Eq for Spliced {}
 
 /// On a request.
 #[derive(Debug)]

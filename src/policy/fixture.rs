@@ -6,7 +6,7 @@ use super::path::{PathPattern, Target};
 use super::request::{Request, Scheme};
 use super::rule::{
     Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods, Place, Rule,
-    Schemes,
+    Schemes, Tls,
 };
 use crate::name::{Authority, Host, RuleName};
 
@@ -41,6 +41,8 @@ pub(crate) fn rule(name: &str, hosts: &[&str]) -> Rule {
         share_upstream: false,
         record_query: false,
         dlp: Dlp::Default,
+        websocket: true,
+        tls: Tls::Intercept,
     }
 }
 

@@ -26,15 +26,15 @@ use std::sync::Arc;
 
 use http::Method;
 
-pub use self::decision::{Admission, Allowed, Decision, Denied};
+pub use self::decision::{Admission, Allowed, Decision, Denied, Spliced};
 pub use self::request::{Request, Scheme};
 
 use self::agents::{Agents, is_unknown};
 use self::index::{Candidates, Index};
 use self::matching::{Miss, miss, reaches};
-use self::rule::{Action, Rule};
+use self::rule::{Action, Rule, Tls};
 use crate::error::Refusal;
-use crate::name::{AgentName, Host, Origin};
+use crate::name::{AgentName, Authority, Host, Origin};
 
 /// What follows from a denial of [`Policy::decide`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,11 +131,32 @@ impl Policy {
         if is_unknown(agent) {
             return Admission::Page(sentence::unknown_agent());
         }
+        if let Some(spliced) = self.spliced(agent, scheme, host, port) {
+            return Admission::Splice(spliced);
+        }
         if self.mode == Mode::Observe || self.is_reached(agent, scheme, host, port) {
             return Admission::Intercept;
         }
         let place = (scheme, host, port);
         Admission::Page(sentence::no_reach(agent, place, self.rules_about(host)))
+    }
+
+    /// The first rule about this name and port, if it is one that splices.
+    fn spliced(
+        &self,
+        agent: &AgentName,
+        scheme: Scheme,
+        host: &Host,
+        port: u16,
+    ) -> Option<Spliced> {
+        let mut rules = self.rules_about(host);
+        let first = rules.find(|rule| reaches(rule, agent, scheme, port))?;
+        let authority = Authority {
+            host: host.clone(),
+            port,
+        };
+        (first.tls == Tls::Splice && scheme == Scheme::Https)
+            .then(|| Spliced::by(first.clone(), authority, self.generation))
     }
 
     fn admit_nameless(&self, agent: &AgentName, scheme: Scheme, origin: Origin) -> Admission {
@@ -158,7 +179,7 @@ impl Policy {
     /// Whether any rule, be it allow or deny, is about this host and port for this agent.
     fn is_reached(&self, agent: &AgentName, scheme: Scheme, host: &Host, port: u16) -> bool {
         self.rules_about(host)
-            .any(|rule| reaches(rule, agent, scheme, port))
+            .any(|rule| rule.tls == Tls::Intercept && reaches(rule, agent, scheme, port))
     }
 
     /// Decides on a request by the first rule that matches.
@@ -185,7 +206,9 @@ impl Policy {
     /// The first rule that matches, or else what the nearest allow rule misses.
     fn first_match(&self, agent: &AgentName, request: &Request) -> Result<&Arc<Rule>, Miss> {
         let mut nearest = Miss::Reach;
-        for rule in self.rules_about(&request.authority.host) {
+        let about = self.rules_about(&request.authority.host);
+        // A rule that splices is about connections, and allows no request.
+        for rule in about.filter(|rule| rule.tls == Tls::Intercept) {
             match miss(rule, agent, request) {
                 None => return Ok(rule),
                 Some(miss) if rule.action == Action::Allow => nearest = nearest.max(miss),

@@ -75,8 +75,22 @@ pub struct Rule {
     pub share_upstream: bool,
     /// Whether the record shows the query string.
     pub record_query: bool,
+    /// Whether its connections are decrypted.
+    pub tls: Tls,
+    /// Whether a request may become a WebSocket.
+    pub websocket: bool,
     /// Whether and how strictly what leaves is held against the detectors.
     pub dlp: Dlp,
+}
+
+/// What happens to TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It is decrypted, and each request is decided on.
+    #[default]
+    Intercept,
+    /// It passes undecrypted, to the name in the ClientHello.
+    Splice,
 }
 
 /// The agents of a rule.

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::index::Index;
 use super::method;
 use super::path::PathPattern;
-use super::rule::{Action, Agents, HostPattern, Hosts, Methods, Rule};
+use super::rule::{Action, Agents, HostPattern, Hosts, Methods, Rule, Tls};
 
 /// For each rule that never matches, its index and that of the first rule because of which;
 /// ascending. The cost grows with rules that share a host, not with all pairs.
@@ -50,6 +50,12 @@ pub fn unreachable_rules(rules: &[Rule]) -> Vec<(usize, usize)> {
 
 /// Whether `earlier` matches whatever `later` is written for. Cheap comparisons first.
 fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
+    if Tls::Splice == earlier.tls || Tls::Splice == later.tls {
+        // Whichever comes first has the connection, whatever its requests would be.
+        return schemes_and_ports(earlier, later)
+            && agents(&earlier.agents, &later.agents)
+            && hosts(&earlier.hosts, &later.hosts);
+    }
     schemes_and_ports(earlier, later)
         && paths(earlier.paths.as_deref(), later.paths.as_deref())
         && agents(&earlier.agents, &later.agents)

@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ServerConfig};
 
 use super::TlsError;
+use crate::metrics::TrustSign;
 
 /// HTTP/2 over TLS (RFC 9113 §3.1).
 pub const H2: &[u8] = b"h2";
@@ -73,23 +74,33 @@ impl AgentTls {
     }
 }
 
-/// The alert (RFC 8446 §6.2) by which an agent says that it does not accept the leaf, if
-/// `error` (of a handshake) is one: the CA is not installed there, the client pins its server,
-/// or its clock is wrong.
+/// By what an agent says that it does not accept the leaf, if `error` (of a handshake whose
+/// ClientHello was whole, so that the certificate has been sent) is such a sign: the CA is not
+/// installed there, the client pins its server, or its clock is wrong.
 #[must_use]
-pub fn distrust(error: &io::Error) -> Option<&'static str> {
-    match rustls_error(error)? {
-        rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::UnknownCA => Some("unknown_ca"),
-            AlertDescription::BadCertificate => Some("bad_certificate"),
-            AlertDescription::UnsupportedCertificate => Some("unsupported_certificate"),
-            AlertDescription::CertificateExpired => Some("certificate_expired"),
-            AlertDescription::CertificateUnknown => Some("certificate_unknown"),
-            // What OpenSSL and rustls send when they hold another CA of the same name.
-            AlertDescription::DecryptError => Some("decrypt_error"),
+pub fn distrust(error: &io::Error) -> Option<TrustSign> {
+    match rustls_error(error) {
+        Some(rustls::Error::AlertReceived(alert)) => match alert {
+            AlertDescription::UnknownCA => Some(TrustSign::UnknownCa),
+            AlertDescription::BadCertificate => Some(TrustSign::BadCertificate),
+            AlertDescription::UnsupportedCertificate => Some(TrustSign::UnsupportedCertificate),
+            AlertDescription::CertificateExpired => Some(TrustSign::CertificateExpired),
+            AlertDescription::CertificateUnknown => Some(TrustSign::CertificateUnknown),
+            AlertDescription::DecryptError => Some(TrustSign::DecryptError),
             _ => None,
         },
-        _ => None,
+        Some(_) => None,
+        None => {
+            use io::ErrorKind as Kind;
+            let gone = [
+                Kind::UnexpectedEof,
+                Kind::ConnectionReset,
+                Kind::BrokenPipe,
+                Kind::ConnectionAborted,
+            ];
+            gone.contains(&error.kind())
+                .then_some(TrustSign::SilentClose)
+        }
     }
 }
 

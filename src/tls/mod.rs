@@ -13,7 +13,7 @@ mod verdict;
 
 pub use agent::AgentTls;
 pub use alert::alert_record;
-pub use upstream::{Trust, UpstreamTls, server_name};
+pub use upstream::{Trust, UpstreamTls, Versions, server_name};
 
 use std::path::PathBuf;
 

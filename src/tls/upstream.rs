@@ -39,12 +39,22 @@ pub enum Trust {
     Pem(Vec<PathBuf>),
 }
 
+/// The versions of HTTP that a server is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// HTTP/2 and HTTP/1.1.
+    All,
+    /// HTTP/1.1 alone, for what HTTP/2 has another way for.
+    Http1,
+}
+
 /// TLS toward servers under one set of trusted CAs. Cloning is cheap and shares the session
 /// store, which no other instance ever shares: a session resumed under other CAs would skip
 /// the verification by those.
 #[derive(Clone)]
 pub struct UpstreamTls {
     connector: TlsConnector,
+    h1: TlsConnector,
     profile: u64,
 }
 
@@ -73,25 +83,37 @@ impl UpstreamTls {
             Trust::Pem(paths) => file_roots(paths)?,
         };
         let config = config(roots, lists(crls)?, servers, Arc::new(default_provider()))?;
+        let mut h1 = config.clone();
+        h1.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
+            h1: TlsConnector::from(Arc::new(h1)),
             profile,
         })
     }
 
     /// Shakes hands over `io` and verifies that the server is `host`; the result says by ALPN
-    /// whether it speaks HTTP/2. There is no time limit here: the caller has one for dialling.
+    /// whether it speaks HTTP/2, where `versions` has that. There is no time limit here: the caller has one for dialling.
     ///
     /// # Errors
     /// [`Reason::UpstreamCertificate`] with the cause in plain words, or
     /// [`Reason::UpstreamTls`] for any other failure. The sentence names the host and no
     /// address.
-    pub async fn connect<IO>(&self, host: &Host, io: IO) -> Result<TlsStream<IO>, Refusal>
+    pub async fn connect<IO>(
+        &self,
+        host: &Host,
+        io: IO,
+        versions: Versions,
+    ) -> Result<TlsStream<IO>, Refusal>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let name = server_name(host)?;
-        self.connector
+        let connector = match versions {
+            Versions::All => &self.connector,
+            Versions::Http1 => &self.h1,
+        };
+        connector
             .connect(name, io)
             .await
             .map_err(|error| verdict::refusal(host, &error))

@@ -253,7 +253,10 @@ bad! {
     deny_with_what_changes_requests: rule("action = \"deny\"\nreason = \"no\"\nset_headers = { a = \"b\" }\ncookies = \"drop\"");
     cookies: rule("cookies = \"keep\"");
     dlp: rule("dlp = \"strikt\"");
-    tls: rule("tls = \"splice\"");
+    tls: rule("tls = \"splise\"");
+    splice_with_what_is_encrypted: rule(
+        "tls = \"splice\"\nmethods = [\"GET\"]\npaths = [\"/**\"]\ndlp = \"strict\""
+    );
     headers: rule("headers = { \"a b\" = \"c\", \"x-team\" = \" a\", \"X-Team\" = \"b\", \"x-team2\" = 5 }");
     set_headers: rule("set_headers = { Host = \"b.test\", Authorization = \"Bearer sk-live-123\", te = \"trailers\", x-http-method-override = \"PUT\" }");
     set_headers_placeholder: rule("set_headers = { x-agent = \"{agnet}\", x-brace = \"{\", x-line = \"a\\nb\" }");

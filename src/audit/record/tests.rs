@@ -52,6 +52,11 @@ fn full() -> Record {
         response_bytes: Some(2),
         trailers_lost: Some(0),
         echo_redactions: Some(1),
+        messages: Some(Messages {
+            request: 5,
+            response: 6,
+            close: Some(1000),
+        }),
         requests: Some(4),
         duration: Some(Duration::from_millis(1_500)),
         connect_duration: Some(Duration::from_micros(250)),

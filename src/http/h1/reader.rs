@@ -277,6 +277,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
     }
 
+    /// What comes next once the connection is no HTTP any more (101): at most 8 KiB, and
+    /// nothing at its end.
+    pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        self.phase = Phase::Tunnel;
+        if self.buf.is_empty() {
+            let read = self.poll_fill(cx, SMALL_READ);
+            if read.is_pending() {
+                self.buf = BytesMut::new();
+            }
+            ready!(read)?;
+        }
+        let count = self.buf.len().min(SMALL_READ);
+        Poll::Ready(Ok(self.buf.split_to(count)))
+    }
+
     /// Reads and drops what comes, whatever it is; 0 at the end of the connection. For the
     /// moment between the last answer and the end.
     pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -367,7 +382,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         // Half the size is enough to go on with: with one whole read more or less used up,
         // `reserve` takes the same memory again if nobody holds data that lies in it.
-        let size = if self.is_idle() {
+        let size = if matches!(self.phase, Phase::Idle | Phase::Tunnel) {
             SMALL_READ
         } else {
             self.read_size
@@ -380,7 +395,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         // The future holds nothing from poll to poll, so a new one each time is the same.
         let read = ready!(pin!(self.io.read_buf(&mut limited)).poll(cx))?;
         self.eof = read == 0;
-        if read == room && !self.is_idle() {
+        if read == room && !matches!(self.phase, Phase::Idle | Phase::Tunnel) {
             self.read_size = (self.read_size * 2).min(LARGE_READ);
         }
         Poll::Ready(Ok(read))

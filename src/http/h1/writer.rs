@@ -137,6 +137,15 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Sends bytes that are no HTTP any more (101).
+    ///
+    /// # Errors
+    /// The transport's.
+    pub async fn write_raw(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.queue.push(bytes);
+        self.flush().await
+    }
+
     /// Sends everything that is queued, then closes this direction in order.
     pub async fn shutdown(&mut self) -> io::Result<()> {
         self.flush().await?;

@@ -8,6 +8,7 @@ mod body;
 mod coded;
 mod coding;
 mod decode;
+mod message;
 #[cfg(test)]
 mod tests;
 mod zstd_frames;
@@ -20,6 +21,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 pub use self::body::Redacting;
+pub use self::message::Messages;
 use super::responder::Responder;
 use crate::credential::echo::{Found, Needles, Scan};
 use crate::error::{Reason, Refusal};

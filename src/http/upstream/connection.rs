@@ -46,6 +46,15 @@ pub struct Http1 {
     idle_since: Instant,
 }
 
+/// An HTTP/1 connection that has become a WebSocket.
+pub struct Switched {
+    /// Reads what the server sends.
+    pub reader: Reader<ReadHalf<BoxStream>>,
+    /// Writes what it gets.
+    pub writer: Writer<WriteHalf<BoxStream>>,
+    pub(super) _hold: Hold,
+}
+
 impl Http1 {
     /// A new connection over `stream`.
     #[must_use]

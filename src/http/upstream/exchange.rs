@@ -7,18 +7,21 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
+use tokio::io::ReadHalf;
 
-use super::connection::{Http1, StreamGuard};
+use super::connection::{Http1, StreamGuard, Switched};
 use super::outgoing::Outgoing;
 use super::response::{Http1Rest, ResponseBody};
 use super::upload::{End, Sent, ServerWriter, Upload, write_end};
 use super::{Failure, Lease, Settings};
 use crate::error::{Reason, Refusal};
 use crate::http::body::{Body, BodyError, Stalling};
-use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, RequestOut};
+use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, Reader, RequestOut};
 use crate::http::h2::Incoming;
+use crate::http::io::BoxStream;
 use crate::http::passing::{Passing, TrailerNames, trailer_field};
 use crate::http::redact::Agentward;
+use crate::http::websocket::{Offer, UPGRADE};
 
 /// A held body up to this size is written before the response is waited for: it fits into
 /// any socket's buffers, so neither side can wait for the other.
@@ -36,7 +39,7 @@ pub async fn http1(
     agentward: Agentward<'_, '_>,
     settings: &Settings,
 ) -> Result<Response<Body>, Failure> {
-    let framing = queue_head(&mut connection, outgoing, &body)?;
+    let framing = queue_head(&mut connection, outgoing, &body, None)?;
     let inline = matches!(&body, Body::Held(data, _) if data.len() <= INLINE);
     let trailers = TrailerNames::Declared(outgoing.trailers.clone());
     let body = sent(outgoing, body, settings, trailers);
@@ -52,23 +55,17 @@ pub async fn http1(
     } else {
         Upload::http1(writer, framing, body)
     };
-    let mut interims = settings.interim_responses;
-    // Once a byte of a response is here, the request was seen: it is not sent again.
-    let mut unseen = lease.reused;
-    let head = loop {
-        let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
-        let head = await_head(read, &mut upload, settings.first_byte).await?;
-        let head = head.map_err(|error| read_failure(&error, unseen))?;
-        let head = head.ok_or_else(|| closed_before_head(unseen))?;
-        unseen = false;
-        if head.framing == Framing::Tunnel {
-            return Err(malformed("it switches protocols unasked"));
-        }
-        if !head.status.is_informational() {
-            break head;
-        }
-        interim(head.status, head.headers, &mut interims, agentward).await?;
-    };
+    let head = final_head(
+        (&mut reader, &mut upload),
+        lease.reused,
+        outgoing,
+        agentward,
+        settings,
+    )
+    .await?;
+    if head.framing == Framing::Tunnel {
+        return Err(malformed("it switches protocols unasked"));
+    }
     let keep = head.keep_alive
         && head.framing != Framing::UntilClose
         && uploaded(&mut upload).await?
@@ -84,10 +81,85 @@ pub async fn http1(
     Ok(http1_response(head, rest))
 }
 
+/// Asks for a WebSocket on a connection of its own. Where the server does not agree, its
+/// answer is one like any other, and the connection is not kept.
+///
+/// # Errors
+/// As [`http1`]; and a 101 that does not answer the offer.
+pub async fn upgrade(
+    mut connection: Http1,
+    lease: Lease,
+    outgoing: &Outgoing,
+    offer: &Offer,
+    agentward: Agentward<'_, '_>,
+    settings: &Settings,
+) -> Result<(Response<Body>, Option<Switched>), Failure> {
+    let framing = queue_head(&mut connection, outgoing, &Body::empty(), Some(&UPGRADE))?;
+    let body = sent(outgoing, Body::empty(), settings, TrailerNames::Any);
+    let Http1 {
+        mut reader,
+        writer,
+        facts,
+        hold,
+        ..
+    } = connection;
+    let mut upload = write_inline(writer, framing, body, false).await?;
+    let legs = (&mut reader, &mut upload);
+    let head = final_head(legs, false, outgoing, agentward, settings).await?;
+    if head.framing != Framing::Tunnel {
+        let rest = Http1Rest {
+            reader,
+            upload,
+            facts,
+            hold,
+            lease,
+        };
+        return Ok((http1_response(head, rest), None));
+    }
+    offer.is_agreed(&head).map_err(malformed)?;
+    let writer = upload
+        .take_writer()
+        .ok_or_else(|| malformed("it switches protocols before it has read the request"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    let switched = Switched {
+        reader,
+        writer,
+        _hold: hold,
+    };
+    Ok((response, Some(switched)))
+}
+
+/// The head of the final response, or of a 101; interim ones go to the agent.
+async fn final_head(
+    (reader, upload): (&mut Reader<ReadHalf<BoxStream>>, &mut Upload),
+    reused: bool,
+    outgoing: &Outgoing,
+    agentward: Agentward<'_, '_>,
+    settings: &Settings,
+) -> Result<h1::ResponseHead, Failure> {
+    let mut interims = settings.interim_responses;
+    // Once a byte of a response is here, the request was seen: it is not sent again.
+    let mut unseen = reused;
+    loop {
+        let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
+        let head = await_head(read, upload, settings.first_byte).await?;
+        let head = head.map_err(|error| read_failure(&error, unseen))?;
+        let head = head.ok_or_else(|| closed_before_head(unseen))?;
+        unseen = false;
+        if head.framing == Framing::Tunnel || !head.status.is_informational() {
+            return Ok(head);
+        }
+        interim(head.status, head.headers, &mut interims, agentward).await?;
+    }
+}
+
 fn queue_head(
     connection: &mut Http1,
     outgoing: &Outgoing,
     body: &Body,
+    upgrade: Option<&HeaderValue>,
 ) -> Result<BodyFraming, Failure> {
     let ends = body.is_end_stream();
     let length = body.declared_length().filter(|_| !ends);
@@ -101,6 +173,7 @@ fn queue_head(
         hops: Hops {
             te_trailers: outgoing.te_trailers,
             trailers: &outgoing.trailers,
+            upgrade,
             ..Hops::default()
         },
     };

@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use self::connection::{Facts, Hold, Http1, Http2};
+use self::connection::{Facts, Http1, Http2};
+pub use self::connection::{Hold, Switched};
 pub use self::key::Key;
 pub use self::outgoing::{Extras, Outgoing};
 use self::pool::{Pool, PoolSettings, Pooled, Together};
@@ -30,14 +31,15 @@ use super::h2::Turn;
 use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
 use super::redact::Agentward;
+use super::websocket::Offer;
 use crate::error::{Reason, Refusal};
 use crate::metrics::{self, Handshake, Metrics, Side};
-use crate::name::AgentName;
+use crate::name::{AgentName, Authority};
 use crate::net::dial::{Dialled, Dialler};
 use crate::net::limits::{LimitReached, Share, Shares};
 use crate::net::lookups::Asker;
 use crate::policy::Scheme;
-use crate::tls::UpstreamTls;
+use crate::tls::{UpstreamTls, Versions};
 
 /// Bounds of the way to servers.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +195,68 @@ impl Upstreams {
         }
     }
 
+    /// A connection for TLS that stays the agent's own: to the name, as it is looked up here.
+    ///
+    /// # Errors
+    /// A refusal that names what failed on the way.
+    pub async fn splice(
+        &self,
+        asker: Asker<'_>,
+        authority: &Authority,
+    ) -> Result<(WriteDeadline<TcpStream>, SocketAddr, Hold), Refusal> {
+        let permit = self.permit(asker.agent)?;
+        let Dialled { stream, peer } = self.dialler.dial(asker, authority).await?;
+        let open = self.metrics.upstream.create(metrics::Protocol::Spliced);
+        let stream = WriteDeadline::new(stream, self.settings.write);
+        Ok((stream, peer.addr(), Hold { permit, open }))
+    }
+
+    /// Asks for a WebSocket, on a connection that is made for it, speaks HTTP/1 and is never
+    /// pooled. Where the server does not agree, its answer is one like any other.
+    ///
+    /// # Errors
+    /// As [`Upstreams::send`]; and a 101 that does not answer the offer.
+    pub async fn upgrade(
+        &self,
+        exchange: Exchange<'_, '_>,
+        offer: &Offer,
+    ) -> Result<(Arrived, Option<Switched>), Refusal> {
+        let Exchange {
+            asker,
+            key,
+            outgoing,
+            agentward,
+        } = exchange;
+        let started = Instant::now();
+        let permit = self.permit(asker.agent)?;
+        let (stream, facts) = self.reach(asker, key, Versions::Http1).await?;
+        let connected = Instant::now();
+        let peer = facts.peer.addr();
+        let open = self.metrics.upstream.create(metrics::Protocol::Http1);
+        let connection = Http1::new(stream.io, facts, Hold { permit, open });
+        let lease = Lease {
+            pool: self.pool.clone(),
+            key: key.clone(),
+            reused: false,
+            keep: false,
+        };
+        let settings = &self.settings;
+        let asked = exchange::upgrade(connection, lease, outgoing, offer, agentward, settings);
+        let (response, switched) = asked.await.map_err(|failure| match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Stale | Failure::Unprocessed => closed(),
+        })?;
+        let arrived = Arrived {
+            response,
+            peer,
+            protocol: Protocol::Http11,
+            reused: false,
+            connect: Some(connected.duration_since(started)),
+            first_byte: connected.elapsed(),
+        };
+        Ok((arrived, switched))
+    }
+
     async fn attempt(
         &self,
         exchange: Exchange<'_, '_>,
@@ -293,6 +357,21 @@ impl Upstreams {
     /// and rare, and should not make every request's future as large.
     async fn dial(&self, asker: Asker<'_>, key: &Key) -> Result<Pooled, Refusal> {
         let permit = self.permit(asker.agent)?;
+        let (stream, facts) = self.reach(asker, key, Versions::All).await?;
+        if stream.h2 {
+            self.http2(key, stream.io, facts, permit).await
+        } else {
+            Ok(self.http1(key, stream.io, facts, permit))
+        }
+    }
+
+    /// Looks the key's name up, connects and, but for clear HTTP, verifies the certificate.
+    async fn reach(
+        &self,
+        asker: Asker<'_>,
+        key: &Key,
+        versions: Versions,
+    ) -> Result<(Reached, Facts), Refusal> {
         let Dialled { stream, peer } = self.dialler.dial(asker, &key.authority).await?;
         let facts = Facts {
             peer,
@@ -300,20 +379,24 @@ impl Upstreams {
         };
         let stream = WriteDeadline::new(stream, self.settings.write);
         if key.scheme == Scheme::Http {
-            return Ok(self.http1(key, Box::new(stream), facts, permit));
+            let io = Box::new(stream);
+            return Ok((Reached { io, h2: false }, facts));
         }
-        let stream = self.secure(key, stream).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.http2(key, Box::new(stream), facts, permit).await
-        } else {
-            Ok(self.http1(key, Box::new(stream), facts, permit))
-        }
+        let stream = self.secure(key, stream, versions).await?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = Box::new(stream);
+        Ok((Reached { io, h2 }, facts))
     }
 
-    async fn secure(&self, key: &Key, stream: Raw) -> Result<TlsStream<Raw>, Refusal> {
+    async fn secure(
+        &self,
+        key: &Key,
+        stream: Raw,
+        versions: Versions,
+    ) -> Result<TlsStream<Raw>, Refusal> {
         let started = Instant::now();
         let limit = self.settings.handshake;
-        let connect = self.tls.connect(&key.authority.host, stream);
+        let connect = self.tls.connect(&key.authority.host, stream, versions);
         let secured = timeout(limit, connect).await.unwrap_or_else(|_| {
             Err(Refusal::new(
                 Reason::ConnectTimeout,
@@ -416,6 +499,12 @@ impl Upstreams {
             )
         })
     }
+}
+
+/// A connection to a server, verified, and whether it speaks HTTP/2.
+struct Reached {
+    io: BoxStream,
+    h2: bool,
 }
 
 /// A connection in clear, with its write deadline.

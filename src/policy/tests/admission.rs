@@ -6,9 +6,9 @@ use super::{builder, policy};
 use crate::error::Reason;
 use crate::name::{AgentName, Host, Origin};
 use crate::policy::agents::{Agents, UNKNOWN};
-use crate::policy::fixture::{denying, rule};
-use crate::policy::rule::{Agents as RuleAgents, Hosts, Schemes};
-use crate::policy::{Admission, Mode, Policy, Scheme};
+use crate::policy::fixture::{denying, request, rule};
+use crate::policy::rule::{Agents as RuleAgents, Hosts, Rule, Schemes, Tls};
+use crate::policy::{Admission, Decision, Mode, Policy, Scheme, shadow};
 
 fn host(text: &str) -> Host {
     Host::from_config(text).unwrap()
@@ -33,6 +33,7 @@ fn tls(
         origin(to),
     ) {
         Admission::Intercept => Ok(()),
+        Admission::Splice(spliced) => panic!("{spliced:?}"),
         Admission::Page(refusal) => Err((refusal.reason, "page")),
         Admission::Refuse(refusal) => Err((refusal.reason, "alert")),
     }
@@ -192,4 +193,45 @@ fn only_exact_names_of_own_allow_rules_resolve() {
         );
     }
     assert!(policy.may_resolve(&AgentName::new("tester"), &host("other.test")));
+}
+
+#[test]
+fn the_first_rule_about_a_name_decides_whether_it_is_spliced() {
+    let splicing = |name: &str| Rule {
+        tls: Tls::Splice,
+        ..rule(name, &["pinned.test"])
+    };
+    let agent = AgentName::new("default");
+    let admit = |rules: Vec<Rule>, mode, scheme| {
+        let policy = Policy::new(1, mode, Agents::none(), rules);
+        policy.admit(
+            &agent,
+            scheme,
+            Some(&host("pinned.test")),
+            origin("203.0.113.9:443"),
+        )
+    };
+    for mode in [Mode::Enforce, Mode::Observe] {
+        let rules = vec![splicing("splice"), rule("other", &["pinned.test"])];
+        match admit(rules, mode, Scheme::Https) {
+            Admission::Splice(spliced) => {
+                assert_eq!(spliced.rule().name.as_str(), "splice");
+                assert_eq!(spliced.authority().to_string(), "pinned.test:443");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let later = vec![rule("other", &["pinned.test"]), splicing("splice")];
+    let admitted = admit(later.clone(), Mode::Enforce, Scheme::Https);
+    assert_eq!(admitted, Admission::Intercept);
+    let clear = admit(vec![splicing("splice")], Mode::Enforce, Scheme::Http);
+    assert!(matches!(clear, Admission::Page(_)), "{clear:?}");
+    // Whichever is later is dead.
+    assert_eq!(shadow::unreachable_rules(&later), [(1, 0)]);
+    let earlier: Vec<_> = later.into_iter().rev().collect();
+    assert_eq!(shadow::unreachable_rules(&earlier), [(1, 0)]);
+    // No request is allowed by it.
+    let policy = Policy::new(1, Mode::Enforce, Agents::none(), vec![splicing("splice")]);
+    let get = request("GET", "pinned.test", "/");
+    assert!(matches!(policy.decide(&agent, get), Decision::Deny(_)));
 }

@@ -120,7 +120,9 @@ fn connections_get_the_like() {
         let origin = Origin(([192, 0, 2, 1], port).into());
         match policy.admit(&builder(), Scheme::Https, Some(&host), origin) {
             Admission::Page(refusal) => refusal.sentence,
-            Admission::Intercept | Admission::Refuse(_) => panic!("{host} gets a page"),
+            Admission::Intercept | Admission::Splice(_) | Admission::Refuse(_) => {
+                panic!("{host} gets a page")
+            }
         }
     };
     assert_eq!(

@@ -288,8 +288,8 @@ async fn a_client_without_the_ca_is_recognised() {
     let (pki, tls) = (Pki::new(), AgentTls::new().unwrap());
     // The second has an older CA of the same name, as after a new one was made.
     for (stranger, alert) in [
-        (Pki::named("Other CA"), "unknown_ca"),
-        (Pki::new(), "decrypt_error"),
+        (Pki::named("Other CA"), TrustSign::UnknownCa),
+        (Pki::new(), TrustSign::DecryptError),
     ] {
         let client = Arc::new(client_config(&stranger));
         let server = tls.config(pki.leaf("good.test"), true);

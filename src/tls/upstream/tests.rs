@@ -71,7 +71,7 @@ async fn connect(
         stream.write_u8(7).await?;
         stream.shutdown().await
     });
-    let connected = tls.connect(&host(name), near).await;
+    let connected = tls.connect(&host(name), near, Versions::All).await;
     let seen = match connected {
         Ok(mut stream) => {
             assert_eq!(stream.read_u8().await.unwrap(), 7);
@@ -136,7 +136,10 @@ async fn answered_with(tls: &UpstreamTls, answer: &'static [u8]) -> Refusal {
         // Held open until the client has read the answer and gone.
         while far.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
     });
-    let refusal = tls.connect(&host("good.test"), near).await.unwrap_err();
+    let refusal = tls
+        .connect(&host("good.test"), near, Versions::All)
+        .await
+        .unwrap_err();
     server.await.unwrap();
     refusal
 }

@@ -1,0 +1,143 @@
+//! What messages say: nothing leaves that must not, and no credential comes back.
+
+use crate::common::{World, inside};
+use crate::ws::{
+    Agent, BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, SECRET, TEXT, accept, gateway, record,
+    server,
+};
+
+/// However a secret is cut into fragments, its last byte does not reach the server.
+#[test]
+fn a_secret_does_not_leave_in_messages() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |_, _, stream| async move {
+            let mut ws = accept(stream).await?;
+            while ws.next().await.is_some() {}
+            Ok(())
+        });
+        let gateway = gateway(&world, "");
+        let agent = Agent::new(&gateway);
+        let cut = SECRET.len() / 2;
+        let (one, two) = SECRET.split_at(cut);
+        let cases: [(&str, Vec<(u8, String)>); 4] = [
+            ("/whole", vec![(FIN | TEXT, format!("say {SECRET} twice"))]),
+            (
+                "/fragments",
+                vec![
+                    (TEXT, format!("clean start, {one}")),
+                    (FIN | PING, "in between".into()),
+                    (FIN | CONTINUATION, format!("{two} end")),
+                ],
+            ),
+            (
+                "/bytes",
+                SECRET
+                    .char_indices()
+                    .map(|(at, byte)| (if at == 0 { BINARY } else { 0 }, byte.to_string()))
+                    .chain([(FIN, String::new())])
+                    .collect(),
+            ),
+            ("/ping", vec![(FIN | PING, SECRET.into())]),
+        ];
+        for (number, (path, frames)) in cases.into_iter().enumerate() {
+            let agent = agent.clone();
+            let (code, reason) = world.agent.block_on(async move {
+                let mut ws = agent.open("ws.test", path).await;
+                ws.send(FIN | TEXT, b"first").await.unwrap();
+                for (first, payload) in frames {
+                    let _ = ws.send(first, payload.as_bytes()).await;
+                }
+                let close = ws.next().await.unwrap().close();
+                assert_eq!(ws.next().await, None);
+                close
+            });
+            assert_eq!(code, 1008, "{path}");
+            assert!(reason.contains("must not leave"), "{reason}");
+            let record = record(&gateway, path);
+            assert_eq!(record["portreeve.verdict"], "deny");
+            assert_eq!(record["portreeve.reason"], "detected");
+            assert!(
+                record["portreeve.detections"]
+                    .as_str()
+                    .unwrap()
+                    .contains("in a WebSocket message"),
+                "{record}"
+            );
+            assert_eq!(record["portreeve.websocket.request_messages"], 1);
+            let seen = server.wait_connection("an end", |seen| {
+                seen.closed && String::from_utf8_lossy(&seen.bytes).contains(&format!("{path} "))
+            });
+            let text = payloads(&seen.bytes);
+            assert!(text.starts_with(b"first"), "{}", text.escape_ascii());
+            let text = String::from_utf8_lossy(&text);
+            // Not even its first half: it is held until it is known what it is.
+            assert!(!text.contains(&SECRET[..8]), "{number}: {text}");
+        }
+    });
+}
+
+/// The payload of all whole data frames after the head, and of the last one as far as it came.
+fn payloads(bytes: &[u8]) -> Vec<u8> {
+    let start = crate::common::wire::find(bytes, b"\r\n\r\n").unwrap() + 4;
+    let mut rest = &bytes[start..];
+    let mut all = Vec::new();
+    while rest.len() >= 6 {
+        // Only short frames are sent here.
+        let length = usize::from(rest[1] & 0x7f);
+        assert!(length < 126);
+        let key = &rest[2..6];
+        let end = rest.len().min(6 + length);
+        let payload = rest[6..end].iter().zip(key.iter().cycle());
+        all.extend(payload.map(|(byte, key)| byte ^ key));
+        rest = &rest[end..];
+    }
+    all
+}
+
+/// I5: in whatever fragments a server echoes a credential, the agent reads stars.
+#[test]
+fn i5_messages_echo_no_credential() {
+    inside(|| {
+        let world = World::new();
+        let _server = server(&world, |_, _, stream| async move {
+            let mut ws = accept(stream).await?;
+            let (one, two) = SECRET.split_at(9);
+            ws.send(FIN | TEXT, format!("you sent {SECRET}!").as_bytes())
+                .await?;
+            ws.send(TEXT, format!("<{one}").as_bytes()).await?;
+            ws.send(FIN | PING, SECRET.as_bytes()).await?;
+            ws.send(FIN | CONTINUATION, format!("{two}>").as_bytes())
+                .await?;
+            ws.send(FIN | CLOSE, &[&[3, 0xe8][..], SECRET.as_bytes()].concat())
+                .await?;
+            ws.next().await;
+            Ok(())
+        });
+        let gateway = gateway(&world, "");
+        let agent = Agent::new(&gateway);
+        // Also to a host that was not given it.
+        for (host, path) in [("ws.test", "/own"), ("plain.test", "/others")] {
+            let agent = agent.clone();
+            world.agent.block_on(async move {
+                let mut ws = agent.open(host, path).await;
+                let stars = "*".repeat(SECRET.len());
+                let said = format!("you sent {stars}!").into_bytes();
+                assert_eq!(ws.next().await, Some(Frame(FIN | TEXT, said)));
+                let one = format!("<{}", "*".repeat(9)).into_bytes();
+                assert_eq!(ws.next().await, Some(Frame(TEXT, one)));
+                assert_eq!(
+                    ws.next().await,
+                    Some(Frame(FIN | PING, stars.clone().into_bytes()))
+                );
+                let two = format!("{}>", "*".repeat(SECRET.len() - 9)).into_bytes();
+                assert_eq!(ws.next().await, Some(Frame(FIN | CONTINUATION, two)));
+                assert_eq!(ws.next().await.unwrap().close(), (1000, stars));
+                ws.send(FIN | CLOSE, &[3, 0xe8]).await.unwrap();
+                assert_eq!(ws.next().await, None);
+            });
+            let record = record(&gateway, path);
+            assert_eq!(record["portreeve.echo_redactions"], 4, "{record}");
+        }
+    });
+}
