@@ -30,8 +30,10 @@ impl Shell {
             )
             .unwrap();
         }
-        let mut command = Command::new("script");
+        // Whoever runs the tests in the background may have these ignored, and shells keep that.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=INT,QUIT", "script"])
             .args(["-qec", "bash --rcfile outer.rc -i", "/dev/null"])
             .env("JAIL", words.join(" "))
             .env("TERM", "dumb")
