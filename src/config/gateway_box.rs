@@ -228,12 +228,13 @@ fn user(text: &str) -> Result<String, Complaint> {
         Complaint::new(format!("`{}` {what}", text.escape_debug()))
             .help("the name or number of a user that agents run as, and the gateway does not")
     };
-    match text {
-        "root" | "0" => Err(complaint("can change the table, so nothing holds it")),
-        "" => Err(complaint("is no user")),
-        _ if text.len() > 32 || !text.bytes().all(plain) => Err(complaint("is no user")),
-        _ => Ok(text.to_owned()),
+    if text == "root" || text.parse() == Ok(0_u32) {
+        return Err(complaint("can change the table, so nothing holds it"));
     }
+    if text.is_empty() || text.len() > 32 || !text.bytes().all(plain) {
+        return Err(complaint("is no user"));
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

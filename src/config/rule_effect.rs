@@ -1,5 +1,7 @@
 //! What follows from a rule: its action, and what is done to requests that go out.
 
+use std::ops::Range;
+
 use toml::Spanned;
 
 use super::check::Check;
@@ -79,10 +81,20 @@ impl Check<'_> {
                 rule.share_upstream.as_ref().map(Spanned::span),
             ),
         ];
+        self.meaningless(keys, "where the action is `deny`", "");
+    }
+
+    /// Tells those of `keys` that are written, where they have no effect.
+    fn meaningless<const COUNT: usize>(
+        &mut self,
+        keys: [(&str, Option<Range<usize>>); COUNT],
+        place: &str,
+        instead: &str,
+    ) {
         for (key, span) in keys {
             if let Some(span) = span {
-                let message = format!("`{key}` means nothing where the action is `deny`");
-                self.error(span, message, format!("leave `{key}` out"));
+                let message = format!("`{key}` means nothing {place}");
+                self.error(span, message, format!("leave `{key}` out{instead}"));
             }
         }
     }
@@ -125,13 +137,7 @@ impl Check<'_> {
             ("schemes", rule.schemes.as_ref().map(Spanned::span)),
             ("any_host", rule.any_host.as_ref().map(Spanned::span)),
         ];
-        for (key, span) in keys {
-            if let Some(span) = span {
-                let message = format!("`{key}` means nothing where TLS is spliced");
-                let help = format!("leave `{key}` out, or intercept");
-                self.error(span, message, help);
-            }
-        }
+        self.meaningless(keys, "where TLS is spliced", ", or intercept");
     }
 
     pub(super) fn cookies(&mut self, rule: &written::Rule) -> Cookies {

@@ -161,13 +161,13 @@ async fn secure(
         .name
         .unwrap_or_else(|| Host::from(arrival.origin.0.ip()));
     let version = tls_version(&stream);
-    let connection = Arc::new(arrival.settle(Scheme::Https, Some(name), version, drain.clone()));
+    let connection = Arc::new(arrival.settle(Scheme::Https, Some(name), version, drain));
     let limit = connection.gateway.settings.timeouts.write;
     let stream: BoxStream = Box::new(WriteDeadline::new(stream, limit));
     if h2 {
-        serve::http2(connection.clone(), stream, drain).await;
+        serve::http2(connection.clone(), stream).await;
     } else {
-        serve::http1(connection.clone(), stream, drain).await;
+        serve::http1(connection.clone(), stream).await;
     }
     // Refused requests have their records; without any, the connection needs one.
     match page {
@@ -178,10 +178,10 @@ async fn secure(
 
 /// A clear connection: what it names is checked with each request.
 async fn clear(arrival: Arrival, stream: Prefixed<TcpStream>, drain: Drain) {
-    let connection = Arc::new(arrival.settle(Scheme::Http, None, None, drain.clone()));
+    let connection = Arc::new(arrival.settle(Scheme::Http, None, None, drain));
     let limit = connection.gateway.settings.timeouts.write;
     let stream = Box::new(WriteDeadline::new(stream, limit));
-    serve::http1(connection, stream, drain).await;
+    serve::http1(connection, stream).await;
 }
 
 impl Arrival {

@@ -45,7 +45,8 @@ enum Next {
 }
 
 /// Serves an HTTP/1 connection to its end.
-pub async fn http1(connection: Arc<Connection>, stream: BoxStream, mut drain: Drain) {
+pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
+    let mut drain = connection.drain.clone();
     let (read, write) = tokio::io::split(stream);
     let reader = SharedReader::new(read);
     let mut writer = Writer::new(write);
@@ -128,7 +129,8 @@ async fn close(reader: &SharedReader, writer: &mut Writer<WriteHalf<BoxStream>>)
 }
 
 /// Serves an HTTP/2 connection to its end.
-pub async fn http2(connection: Arc<Connection>, stream: BoxStream, mut drain: Drain) {
+pub async fn http2(connection: Arc<Connection>, stream: BoxStream) {
+    let mut drain = connection.drain.clone();
     let settings = &connection.gateway.settings;
     let mut builder = h2::server::Builder::new();
     builder

@@ -2,7 +2,6 @@
 //! itself resolves it (I3), never to where the agent was going.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use super::outcome::INTERIM;
 use crate::audit::{Kind, Record, Slot};
 use crate::error::{Reason, Refusal, Verdict};
 use crate::http::io::{LastSeen, WriteDeadline};
+use crate::http::passing::Passed;
 use crate::metrics::Direction;
 use crate::net::sniff::Hello;
 use crate::policy::Spliced;
@@ -33,18 +33,10 @@ pub async fn run(
     agent: TcpStream,
 ) {
     let mut outcome = Outcome::begin(&arrival, &spliced);
-    let mut agent = Some(agent);
     let result = match open(&arrival, &spliced, hello, &mut outcome).await {
-        Ok(server) => match agent.take() {
-            Some(agent) => relay(&arrival, &mut outcome, bytes, agent, server).await,
-            None => Ok(()),
-        },
-        Err(refusal) => Err(refusal),
-    };
-    let result = match (result, agent) {
+        Ok(server) => relay(&arrival, &mut outcome, bytes, agent, server).await,
         // Nothing was answered yet: the alert says no.
-        (Err(refusal), Some(agent)) => Err(refuse_hello(agent, refusal).await),
-        (result, _) => result,
+        Err(refusal) => Err(refuse_hello(agent, refusal).await),
     };
     outcome.end(result.err());
 }
@@ -95,13 +87,13 @@ async fn relay(
     let written = server.stream.write_all(&hello).await;
     written.map_err(|_| closed(Reason::UpstreamClosed, "server"))?;
     let passed = outcome.passed.clone();
-    passed.up.fetch_add(hello.len() as u64, Relaxed);
+    passed.up.add(hello.len() as u64);
     let seen = LastSeen::new();
     let (agent_read, agent_write) = tokio::io::split(agent);
     let (server_read, server_write) = tokio::io::split(server.stream);
     let limit = settings.splice_bytes;
-    let counted = |bytes: &AtomicU64, count: u64| {
-        bytes.fetch_add(count, Relaxed);
+    let counted = |bytes: &Passed, count: u64| {
+        bytes.add(count);
         seen.now();
         limit.is_none_or(|limit| passed.total() <= limit)
     };
@@ -133,7 +125,7 @@ async fn relay(
             }
             () = sleep_until(interim) => {
                 interim += INTERIM;
-                outcome.interim(&arrival.gateway);
+                outcome.interim();
             }
         }
     }
@@ -190,15 +182,14 @@ fn too_much(arrival: &Arrival) -> Refusal {
 
 /// Bytes both ways.
 #[derive(Debug, Default)]
-struct Passed {
-    up: AtomicU64,
-    down: AtomicU64,
+struct BothWays {
+    up: Passed,
+    down: Passed,
 }
 
-impl Passed {
+impl BothWays {
     fn total(&self) -> u64 {
-        let up = self.up.load(Relaxed);
-        up.saturating_add(self.down.load(Relaxed))
+        self.up.bytes().saturating_add(self.down.bytes())
     }
 }
 
@@ -206,7 +197,7 @@ impl Passed {
 struct Outcome {
     gateway: Arc<Gateway>,
     started: Instant,
-    passed: Arc<Passed>,
+    passed: Arc<BothWays>,
     slot: Option<Slot>,
     record: Record,
     done: bool,
@@ -241,12 +232,12 @@ impl Outcome {
 
     fn fill(&self, record: &mut Record) {
         record.duration = Some(self.started.elapsed());
-        record.request_bytes = Some(self.passed.up.load(Relaxed));
-        record.response_bytes = Some(self.passed.down.load(Relaxed));
+        record.request_bytes = Some(self.passed.up.bytes());
+        record.response_bytes = Some(self.passed.down.bytes());
     }
 
-    fn interim(&self, gateway: &Gateway) {
-        if let Ok(slot) = gateway.audit.reserve() {
+    fn interim(&self) {
+        if let Ok(slot) = self.gateway.audit.reserve() {
             let mut record = self.record.clone();
             record.kind = Kind::Interim;
             self.fill(&mut record);
@@ -274,8 +265,8 @@ impl Outcome {
         let rule = metrics.rule(record.rule.as_ref());
         rule.request(record.verdict.unwrap_or(Verdict::Deny));
         let bytes = &metrics.connections;
-        bytes.spliced(Direction::Request, self.passed.up.load(Relaxed));
-        bytes.spliced(Direction::Response, self.passed.down.load(Relaxed));
+        bytes.spliced(Direction::Request, self.passed.up.bytes());
+        bytes.spliced(Direction::Response, self.passed.down.bytes());
         // Without a slot the log has counted that it refused one.
         if let Some(slot) = self.slot.take() {
             slot.write(record);

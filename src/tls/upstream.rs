@@ -93,7 +93,8 @@ impl UpstreamTls {
     }
 
     /// Shakes hands over `io` and verifies that the server is `host`; the result says by ALPN
-    /// whether it speaks HTTP/2, where `versions` has that. There is no time limit here: the caller has one for dialling.
+    /// whether it speaks HTTP/2, where `versions` has that. There is no time limit here: the
+    /// caller has one for dialling.
     ///
     /// # Errors
     /// [`Reason::UpstreamCertificate`] with the cause in plain words, or

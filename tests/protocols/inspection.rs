@@ -77,6 +77,33 @@ fn a_secret_does_not_leave_in_messages() {
     });
 }
 
+/// I9: what stands behind a fragment that is held back has a limit, though it carries nothing.
+#[test]
+fn i9_empty_frames_do_not_pile_up() {
+    inside(|| {
+        let world = World::new();
+        let _server = server(&world, |_, _, stream| async move {
+            let mut ws = accept(stream).await?;
+            while ws.next().await.is_some() {}
+            Ok(())
+        });
+        let gateway = gateway(&world, "");
+        let agent = Agent::new(&gateway);
+        let (code, reason) = world.agent.block_on(async move {
+            let mut ws = agent.open("ws.test", "/empty").await;
+            let begun = &SECRET.as_bytes()[..SECRET.len() / 2];
+            ws.send(TEXT, begun).await.unwrap();
+            for _ in 0..1000 {
+                let _ = ws.send(CONTINUATION, b"").await;
+            }
+            ws.next().await.unwrap().close()
+        });
+        assert_eq!(code, 1008);
+        assert!(reason.contains("too many frames"), "{reason}");
+        assert_eq!(record(&gateway, "/empty")["portreeve.reason"], "malformed");
+    });
+}
+
 /// The payload of all whole data frames after the head, and of the last one as far as it came.
 fn payloads(bytes: &[u8]) -> Vec<u8> {
     let start = crate::common::wire::find(bytes, b"\r\n\r\n").unwrap() + 4;

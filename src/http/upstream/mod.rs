@@ -232,14 +232,8 @@ impl Upstreams {
         let (stream, facts) = self.reach(asker, key, Versions::Http1).await?;
         let connected = Instant::now();
         let peer = facts.peer.addr();
-        let open = self.metrics.upstream.create(metrics::Protocol::Http1);
-        let connection = Http1::new(stream.io, facts, Hold { permit, open });
-        let lease = Lease {
-            pool: self.pool.clone(),
-            key: key.clone(),
-            reused: false,
-            keep: false,
-        };
+        let connection = self.http1(stream.io, facts, permit);
+        let lease = self.lease(key, false);
         let settings = &self.settings;
         let asked = exchange::upgrade(connection, lease, outgoing, offer, agentward, settings);
         let (response, switched) = asked.await.map_err(|failure| match failure {
@@ -278,12 +272,7 @@ impl Upstreams {
             Pooled::Http1(_) if outgoing.is_grpc() => return Err(Failure::Refused(no_http2())),
             Pooled::Http1(connection) => {
                 let peer = connection.facts.peer.addr();
-                let lease = Lease {
-                    pool: self.pool.clone(),
-                    key: key.clone(),
-                    reused,
-                    keep: false,
-                };
+                let lease = self.lease(key, reused);
                 let sent = exchange::http1(*connection, lease, outgoing, body, agentward, settings);
                 (peer, Protocol::Http11, sent.await?)
             }
@@ -361,7 +350,9 @@ impl Upstreams {
         if stream.h2 {
             self.http2(key, stream.io, facts, permit).await
         } else {
-            Ok(self.http1(key, stream.io, facts, permit))
+            self.pool.is_http1(key);
+            let connection = self.http1(stream.io, facts, permit);
+            Ok(Pooled::Http1(Box::new(connection)))
         }
     }
 
@@ -417,10 +408,18 @@ impl Upstreams {
         secured
     }
 
-    fn http1(&self, key: &Key, stream: BoxStream, facts: Facts, permit: Share) -> Pooled {
-        self.pool.is_http1(key);
+    fn http1(&self, stream: BoxStream, facts: Facts, permit: Share) -> Http1 {
         let open = self.metrics.upstream.create(metrics::Protocol::Http1);
-        Pooled::Http1(Box::new(Http1::new(stream, facts, Hold { permit, open })))
+        Http1::new(stream, facts, Hold { permit, open })
+    }
+
+    fn lease(&self, key: &Key, reused: bool) -> Lease {
+        Lease {
+            pool: self.pool.clone(),
+            key: key.clone(),
+            reused,
+            keep: false,
+        }
     }
 
     async fn http2(

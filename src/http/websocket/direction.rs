@@ -15,8 +15,8 @@ use crate::error::{Reason, Refusal};
 use crate::http::passing::Passed;
 use crate::http::{redact, scan};
 
-/// Bytes of control frames that may wait behind a fragment that is held back.
-const WAITING_MAX: usize = 8 * 1024;
+/// Bytes of memory that frames may take which wait behind a fragment that is held back.
+const WAITING_MAX: usize = 16 * 1024;
 
 /// What breaks off a WebSocket, and the code that tells whoever did it (RFC 6455 §7.4.1).
 #[derive(Clone, Debug)]
@@ -194,7 +194,7 @@ impl Direction {
         }
         self.message = Some(length);
         drop(self.input.split_to(used));
-        let mask = self.new_mask();
+        let mask = self.new_mask()?;
         self.announce(Header { mask, ..header });
         if header.length > 0 {
             self.slots.push_back(Slot::Payload {
@@ -229,6 +229,7 @@ impl Direction {
         let last = ended && frame.fin;
         let released = self.inspector.pass(piece, last).map_err(detected)?;
         self.release(released, out);
+        self.check_waiting()?;
         if last {
             self.message = None;
             self.tally.messages.fetch_add(1, Relaxed);
@@ -263,21 +264,29 @@ impl Direction {
             let rest = self.inspector.pass(BytesMut::new(), true);
             self.release(rest.map_err(detected)?, out);
         }
-        let mask = self.new_mask();
+        let mask = self.new_mask()?;
         let whole = control_frame(header.opcode, &payload, mask);
         self.waiting += whole.len();
         self.slots.push_back(Slot::Whole(whole));
         self.release(BytesMut::new(), out);
-        if self.waiting > WAITING_MAX {
-            return Err(Violation {
-                code: 1008,
-                refusal: Refusal::new(
-                    Reason::Malformed,
-                    "too many control frames stand inside of a message that is being looked at",
-                ),
-            });
-        }
+        self.check_waiting()?;
         Ok(true)
+    }
+
+    /// Frames without payload cost their sender next to nothing, and nothing else limits how
+    /// many of them wait.
+    fn check_waiting(&self) -> Result<(), Violation> {
+        if self.waiting + self.slots.len() * size_of::<Slot>() <= WAITING_MAX {
+            return Ok(());
+        }
+        let (reason, who) = self.culprit();
+        Err(Violation {
+            code: 1008,
+            refusal: Refusal::new(
+                reason,
+                format!("WebSocket of the {who}: too many frames wait for one that is looked at"),
+            ),
+        })
     }
 
     fn announce(&mut self, header: Header) {
@@ -318,18 +327,22 @@ impl Direction {
 
     /// Frames toward the server have a key of the gateway's own, which no agent can foresee
     /// (RFC 6455 §10.3).
-    fn new_mask(&self) -> Mask {
+    fn new_mask(&self) -> Result<Mask, Violation> {
+        new_mask(self.from).ok_or_else(|| Violation {
+            code: 1011,
+            refusal: Refusal::new(Reason::Internal, "the gateway has no random numbers"),
+        })
+    }
+
+    fn culprit(&self) -> (Reason, &'static str) {
         match self.from {
-            Side::Agent => Some(random_key()),
-            Side::Server => None,
+            Side::Agent => (Reason::Malformed, "agent"),
+            Side::Server => (Reason::UpstreamMalformed, "server"),
         }
     }
 
     fn broken(&self, what: &str) -> Violation {
-        let (reason, who) = match self.from {
-            Side::Agent => (Reason::Malformed, "agent"),
-            Side::Server => (Reason::UpstreamMalformed, "server"),
-        };
+        let (reason, who) = self.culprit();
         Violation {
             code: 1002,
             refusal: Refusal::new(reason, format!("WebSocket of the {who}: {what}")),
@@ -337,11 +350,16 @@ impl Direction {
     }
 }
 
-fn random_key() -> [u8; 4] {
-    let mut key = [0; 4];
-    // Without randomness a key of zeros is still a mask; the leg is TLS or the agent's own wish.
-    let _ = aws_lc_rs::rand::fill(&mut key);
-    key
+/// A mask for what goes on from `from`; `None` where there is no randomness to make it of.
+fn new_mask(from: Side) -> Option<Mask> {
+    match from {
+        Side::Agent => {
+            let mut key = [0; 4];
+            aws_lc_rs::rand::fill(&mut key).ok()?;
+            Some(Some(key))
+        }
+        Side::Server => Some(None),
+    }
 }
 
 fn too_big(limit: u64) -> Violation {
@@ -387,9 +405,10 @@ fn control_frame(opcode: Opcode, payload: &[u8], mask: Mask) -> Bytes {
     frame.freeze()
 }
 
-/// A close frame of the gateway's own, for the peer of whoever it speaks as.
+/// A close frame of the gateway's own, for the peer of whoever it speaks as; `None` where there
+/// is no randomness to mask it with.
 #[must_use]
-pub fn close_frame(from: Side, code: u16, reason: &str) -> Bytes {
+pub fn close_frame(from: Side, code: u16, reason: &str) -> Option<Bytes> {
     const REASON_MAX: usize = 123;
     let mut end = reason.len().min(REASON_MAX);
     while !reason.is_char_boundary(end) {
@@ -397,11 +416,7 @@ pub fn close_frame(from: Side, code: u16, reason: &str) -> Bytes {
     }
     let mut payload = code.to_be_bytes().to_vec();
     payload.extend_from_slice(reason.as_bytes().get(..end).unwrap_or_default());
-    let mask = match from {
-        Side::Agent => Some(random_key()),
-        Side::Server => None,
-    };
-    control_frame(Opcode::Close, &payload, mask)
+    Some(control_frame(Opcode::Close, &payload, new_mask(from)?))
 }
 
 #[cfg(test)]

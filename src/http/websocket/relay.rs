@@ -179,8 +179,10 @@ async fn tell(
     let (Some(close), true) = (close, direction.is_between_frames()) else {
         return End::Stopped { told: false };
     };
-    let frame = close_frame(direction.from(), close.code, &close.reason);
-    let told = sink.write_raw(frame).await.is_ok();
+    let told = match close_frame(direction.from(), close.code, &close.reason) {
+        Some(frame) => sink.write_raw(frame).await.is_ok(),
+        None => false,
+    };
     End::Stopped { told }
 }
 

@@ -139,7 +139,7 @@ fn what_is_whole_before_a_violation_still_passes() {
 
 #[test]
 fn reasons_are_cut_at_a_character() {
-    let frame = close_frame(Side::Server, 1008, &"ü".repeat(100));
+    let frame = close_frame(Side::Server, 1008, &"ü".repeat(100)).unwrap();
     assert_eq!(frame[1], 124);
     assert!(std::str::from_utf8(&frame[4..]).is_ok());
 }
