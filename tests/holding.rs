@@ -17,6 +17,8 @@ mod common;
 mod audit;
 #[path = "holding/authority.rs"]
 mod authority;
+#[path = "holding/bounds.rs"]
+mod bounds;
 #[path = "holding/denials.rs"]
 mod denials;
 #[path = "holding/drain.rs"]
@@ -29,6 +31,9 @@ mod hostile;
 mod lab;
 #[path = "holding/limits.rs"]
 mod limits;
+#[allow(dead_code, reason = "also used by others")]
+#[path = "destination/name_server.rs"]
+mod name_server;
 #[path = "holding/observe.rs"]
 mod observe;
 #[path = "holding/once.rs"]

@@ -167,6 +167,7 @@ fn refresh(gateway: &Gateway) {
     metrics
         .leaves
         .refresh(&leaf_numbers(gateway.leaves.stats()));
+    metrics.names.remembered(gateway.upstreams.names());
     metrics.audit.refresh(audit_numbers(gateway.audit.state()));
     let status = nft::read_status(Path::new(nft::STATUS_FILE));
     let checked = status.as_ref().map_or(0, |status| status.checked_at);

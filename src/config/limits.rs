@@ -39,6 +39,7 @@ impl Check<'_> {
             head_fields: self.count(written.head_fields.as_ref(), default.head_fields),
             body_bytes: self.bytes_or_unlimited(written.body_bytes.as_ref()),
             streams: self.count(written.streams.as_ref(), default.streams),
+            control_frames: self.count(written.control_frames.as_ref(), default.control_frames),
             upstream_connections: self.count(
                 written.upstream_connections.as_ref(),
                 default.upstream_connections,

@@ -189,6 +189,9 @@ pub struct Limits {
     pub decoded_bytes: usize,
     /// Streams of one HTTP/2 connection at a time. Default 100.
     pub streams: u32,
+    /// HTTP/2 control frames a peer may send at a time beyond those its messages call for; a
+    /// tenth as many more each second. Default 10000.
+    pub control_frames: u32,
     /// Connections to servers at a time. Default 10000.
     pub upstream_connections: usize,
     /// Connections to servers of one agent at a time. Default 1000, or
@@ -241,6 +244,7 @@ impl Default for Limits {
             splice_bytes: None,
             decoded_bytes: 1 << 30,
             streams: 100,
+            control_frames: 10_000,
             upstream_connections: 10_000,
             upstream_connections_per_agent: 1_000,
             upstream_idle: 1_024,

@@ -100,6 +100,7 @@ table! {
         splice_bytes: Option<Text>,
         decoded_bytes: Option<Text>,
         streams: Option<Number>,
+        control_frames: Option<Number>,
         upstream_connections: Option<Number>,
         upstream_connections_per_agent: Option<Number>,
         upstream_idle: Option<Number>,

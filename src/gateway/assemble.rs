@@ -294,6 +294,7 @@ fn upstreams(
         },
         head_limits: head_limits(config),
         interim_responses: limits.interim_responses,
+        control_frames: limits.control_frames,
         handshake: timeouts.connect,
         first_byte: timeouts.first_byte,
         body: timeouts.body,
@@ -325,6 +326,7 @@ fn settings(config: &Config) -> Settings {
         message_bytes: config.limits.message_bytes,
         splice_bytes: config.limits.splice_bytes,
         streams: config.limits.streams,
+        control_frames: config.limits.control_frames,
         timeouts: Timeouts {
             hello: timeouts.hello,
             handshake: timeouts.handshake,

@@ -165,7 +165,7 @@ async fn secure(
     let limit = connection.gateway.settings.timeouts.write;
     let stream: BoxStream = Box::new(WriteDeadline::new(stream, limit));
     if h2 {
-        serve::http2(connection.clone(), stream).await;
+        serve::http2(connection.clone(), stream).await?;
     } else {
         serve::http1(connection.clone(), stream).await;
     }

@@ -67,6 +67,8 @@ pub struct Settings {
     pub splice_bytes: Option<u64>,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
+    /// HTTP/2 control frames beyond what the agent's messages call for.
+    pub control_frames: u32,
     /// Deadlines.
     pub timeouts: Timeouts,
 }

@@ -23,7 +23,7 @@ use crate::http::upstream::Arrived;
 use crate::http::websocket::Tally;
 use crate::metrics::{Direction, Lookup, Metrics, OpenWebSocket};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
-use crate::net::limits::Share;
+use crate::net::limits::{LimitReached, Share};
 use crate::policy::Request;
 use crate::policy::{Allowed, Denied};
 
@@ -177,6 +177,9 @@ impl<'a> Outcome<'a> {
     /// # Errors
     /// One of them is not to be had: the request is refused.
     pub fn reserve(&self) -> Result<(), Refusal> {
+        // First, so that a request beyond the limit has its record, too.
+        let slot = self.gateway.audit.reserve()?;
+        self.state.lock().slot = Some(slot);
         let running = self.gateway.requests.take(&self.agent).map_err(|_| {
             self.limit(
                 "limits.requests_per_agent",
@@ -185,8 +188,6 @@ impl<'a> Outcome<'a> {
             )
         })?;
         self.state.lock().running = Some(running);
-        let slot = self.gateway.audit.reserve()?;
-        self.state.lock().slot = Some(slot);
         Ok(())
     }
 
@@ -196,13 +197,20 @@ impl<'a> Outcome<'a> {
     /// [`Reason::HoldLimit`]
     pub fn hold(&self, length: u64) -> Result<(), Refusal> {
         let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-        let held = self.gateway.held.take_many(&self.agent, kib).map_err(|_| {
-            self.limit(
-                "limits.held_bytes_per_agent",
-                Reason::HoldLimit,
-                "too many request bodies of this agent are being read; try again shortly",
-            )
-        })?;
+        let held = self
+            .gateway
+            .held
+            .take_many(&self.agent, kib)
+            .map_err(|reached| {
+                self.limit(
+                    match reached {
+                        LimitReached::All => "limits.held_bytes",
+                        LimitReached::Agent => "limits.held_bytes_per_agent",
+                    },
+                    Reason::HoldLimit,
+                    "too many request bodies of this agent are being read; try again shortly",
+                )
+            })?;
         self.state.lock().held = Some(held);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::{Settings, request};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::h1::{ReadError, RequestHead, Version, Writer};
-use crate::http::h2::Turn;
+use crate::http::h2::{Metered, Peer, Turn};
 use crate::http::incoming::SharedReader;
 use crate::http::io::BoxStream;
 use crate::http::raw::RawHead;
@@ -128,8 +129,13 @@ async fn close(reader: &SharedReader, writer: &mut Writer<WriteHalf<BoxStream>>)
     }
 }
 
+type Http2Connection = h2::server::Connection<Metered<BoxStream>, Bytes>;
+
 /// Serves an HTTP/2 connection to its end.
-pub async fn http2(connection: Arc<Connection>, stream: BoxStream) {
+///
+/// # Errors
+/// [`Reason::RateLimited`] when the agent sends control frames without end.
+pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(), Refusal> {
     let mut drain = connection.drain.clone();
     let settings = &connection.gateway.settings;
     let mut builder = h2::server::Builder::new();
@@ -139,28 +145,37 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) {
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(header_list_size(settings))
         .max_send_buffer_size(SEND_BUFFER);
+    let (stream, excess) = Metered::new(stream, Peer::Client, settings.control_frames);
     let handshake = timeout(settings.timeouts.handshake, builder.handshake(stream)).await;
     let Ok(Ok(mut h2)) = handshake else {
-        return;
+        return Ok(());
     };
     let active = Arc::new(AtomicUsize::new(0));
     let mut leaving = false;
     let mut turn = Turn::default();
     loop {
+        let accept = poll_fn(|cx| match turn.poll(cx, |cx| h2.poll_accept(cx)) {
+            Poll::Pending if excess.is_reached() => Poll::Ready(None),
+            polled => polled.map(Some),
+        });
         tokio::select! {
-            accepted = poll_fn(|cx| turn.poll(cx, |cx| h2.poll_accept(cx))) => match accepted {
-                Some(Ok((request, respond))) => {
+            accepted = accept => match accepted {
+                Some(Some(Ok((request, respond)))) => {
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
                     connection.gateway.tasks.spawn(stream);
                 }
-                Some(Err(error)) => {
+                Some(Some(Err(error))) => {
                     tracing::debug!(client = %connection.client, %error, "an HTTP/2 connection failed");
                     if error.is_library() {
                         connection.gateway.metrics.connections.refuse(Reason::Malformed);
                     }
-                    return;
+                    return Ok(());
                 }
-                None => return,
+                Some(None) => return Ok(()),
+                None => {
+                    calm_down(settings, h2).await;
+                    return Err(flooding(&connection));
+                }
             },
             () = drain.begun(), if !leaving => {
                 leaving = true;
@@ -171,13 +186,33 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) {
                     continue;
                 }
                 if leaving {
-                    return;
+                    return Ok(());
                 }
                 leaving = true;
                 h2.graceful_shutdown();
             }
         }
     }
+}
+
+/// Ends a connection whose agent sends control frames without end, its streams with it
+/// (RFC 9113 §10.5).
+async fn calm_down(settings: &Settings, mut h2: Http2Connection) {
+    h2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+    let _ = timeout(settings.timeouts.write, poll_fn(|cx| h2.poll_closed(cx))).await;
+}
+
+fn flooding(connection: &Connection) -> Refusal {
+    let gateway = &connection.gateway;
+    gateway.metrics.state.limit_reached("limits.control_frames");
+    Refusal::new(
+        Reason::RateLimited,
+        format!(
+            "more HTTP/2 control frames came than the messages call for \
+             (limits.control_frames = {})",
+            gateway.settings.control_frames
+        ),
+    )
 }
 
 /// What `h2` lets through, in its own count of 32 bytes more for each field (RFC 9113

@@ -117,6 +117,8 @@ table! {
         "DNS queries of agents, by what was answered."
     RESOLVER_LOOKUPS: Counter "resolver_lookups_total" ["result"]
         "Look-ups of server names by the gateway, by result."
+    RESOLVER_CACHE_ENTRIES: Gauge "resolver_cache_entries" []
+        "Names whose addresses are remembered, about."
 
     // The audit log.
     AUDIT_RECORDS: Counter "audit_records_total" []

@@ -172,6 +172,7 @@ impl Dlp {
 pub struct Names {
     queries: ByLabel<DnsVerdict>,
     lookups: ByLabel<Lookup>,
+    remembered: IntGauge,
 }
 
 impl Names {
@@ -179,12 +180,18 @@ impl Names {
         Self {
             queries: builder.by_label(&table::DNS_QUERIES),
             lookups: builder.by_label(&table::RESOLVER_LOOKUPS),
+            remembered: builder.gauge(&table::RESOLVER_CACHE_ENTRIES),
         }
     }
 
     /// Counts a query of an agent.
     pub fn query(&self, verdict: DnsVerdict) {
         self.queries.add(verdict, 1);
+    }
+
+    /// Takes over how many names the resolver remembers.
+    pub fn remembered(&self, names: u64) {
+        self.remembered.set(names.try_into().unwrap_or(i64::MAX));
     }
 
     /// Counts a look-up of the gateway.

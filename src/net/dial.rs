@@ -55,6 +55,12 @@ impl Dialler {
         }
     }
 
+    /// How many names are remembered, about.
+    #[must_use]
+    pub fn remembered(&self) -> u64 {
+        self.resolver.cached()
+    }
+
     /// Connects to the first of the permitted addresses that answers, IPv6 and IPv4 in turn.
     ///
     /// # Errors

@@ -11,20 +11,33 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    /// Its certificate and those above it, for an intermediate; servers send them.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl TestCa {
     pub fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "The test's own CA");
+        let params = ca_params("The test's own CA");
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+            chain: Vec::new(),
+        }
+    }
+
+    /// A CA that this one signed, as it should be but for what `spoil` does to it.
+    pub fn intermediate(&self, spoil: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = ca_params("The test's own intermediate");
+        spoil(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self {
+            pem: certificate.pem(),
+            chain: [&[certificate.into()], &self.chain[..]].concat(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// The root certificate.
@@ -48,7 +61,7 @@ impl TestCa {
         spoil(&mut params);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        let chain: Vec<CertificateDer<'static>> = vec![leaf.into()];
+        let chain = [&[leaf.into()], &self.chain[..]].concat();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder
@@ -59,4 +72,14 @@ impl TestCa {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config
     }
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    params
 }

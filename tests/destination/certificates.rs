@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair,
+    NameConstraints, SanType,
+};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -72,6 +75,53 @@ fn bad_certificates(ca: &TestCa) -> Vec<(&'static str, ServerConfig)> {
     ]
 }
 
+/// Every issuer between root and server that may not be one.
+fn bad_issuers(ca: &TestCa) -> Vec<(&'static str, ServerConfig)> {
+    let day = |year| rcgen::date_time_ymd(year, 1, 1);
+    let constrained = |permitted: &[&str], excluded: &[&str]| {
+        let subtrees = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| GeneralSubtree::DnsName((*name).to_owned()))
+                .collect()
+        };
+        let constraints = NameConstraints {
+            permitted_subtrees: subtrees(permitted),
+            excluded_subtrees: subtrees(excluded),
+        };
+        ca.intermediate(|params| params.name_constraints = Some(constraints))
+    };
+    let issuers = [
+        (
+            "expired intermediate",
+            ca.intermediate(|params| {
+                (params.not_before, params.not_after) = (day(2020), day(2021));
+            }),
+        ),
+        (
+            "issuer that is no CA",
+            ca.intermediate(|params| params.is_ca = IsCa::ExplicitNoCa),
+        ),
+        (
+            "intermediate for clients",
+            ca.intermediate(|params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            }),
+        ),
+        (
+            "below a path that may not be longer",
+            ca.intermediate(|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)))
+                .intermediate(|_| ()),
+        ),
+        ("other names permitted", constrained(&["plain.test"], &[])),
+        ("this name excluded", constrained(&[], &["good.test"])),
+    ];
+    let issuers = issuers.into_iter();
+    issuers
+        .map(|(wrong, issuer)| (wrong, issuer.server(&["good.test"])))
+        .collect()
+}
+
 /// The addresses of the server with the `index`th certificate.
 fn addresses(index: usize) -> Pair {
     let number = u8::try_from(index).unwrap() + 100;
@@ -85,7 +135,9 @@ fn addresses(index: usize) -> Pair {
 fn i4_nothing_is_sent_to_a_server_that_does_not_prove_its_name() {
     inside(|| {
         let world = World::new();
-        for (index, (wrong, tls)) in bad_certificates(&world.ca).into_iter().enumerate() {
+        let certificates = bad_certificates(&world.ca).into_iter();
+        let bad = certificates.chain(bad_issuers(&world.ca));
+        for (index, (wrong, tls)) in bad.enumerate() {
             let servers = addresses(index);
             let [v4, v6] = servers;
             world.internet.ip(&format!(
@@ -130,9 +182,8 @@ fn i4_nothing_is_sent_to_a_server_that_does_not_prove_its_name() {
 fn i4_a_server_that_proves_its_name_gets_the_request() {
     inside(|| {
         let world = World::new();
-        let server = Upstream::start(&world.internet, &world.ca, &["good.test"], |_| {
-            Answer::ok("")
-        });
+        let issuer = world.ca.intermediate(|_| ());
+        let server = Upstream::start(&world.internet, &issuer, &["good.test"], |_| Answer::ok(""));
         let gateway = start(&world, &Config::default(), RULES);
         let agent = Agent::new(&world, &gateway);
         let response = agent.https((SERVER[0], 443), "good.test", get("good.test", "/"));

@@ -28,9 +28,18 @@ impl NameServer {
         ns: &Ns,
         script: impl Fn(&str, bool) -> Vec<IpAddr> + Send + Sync + 'static,
     ) -> Self {
+        Self::with_ttl(ns, 0, script)
+    }
+
+    /// The same with another TTL, in seconds.
+    pub fn with_ttl(
+        ns: &Ns,
+        ttl: u32,
+        script: impl Fn(&str, bool) -> Vec<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
         let asked = Events::new();
         let (script, sink): (Script, _) = (Arc::new(script), asked.clone());
-        let answer = Arc::new(move |query: &[u8]| answer(&script, &sink, query));
+        let answer = Arc::new(move |query: &[u8]| answer(&script, ttl, &sink, query));
         let (udp, tcp) = ns.block_on(async {
             let udp = UdpSocket::bind(ADDRESS).await.unwrap();
             (udp, TcpListener::bind(ADDRESS).await.unwrap())
@@ -74,7 +83,12 @@ impl NameServer {
     }
 }
 
-fn answer(script: &Script, asked: &Events<(String, RecordType)>, query: &[u8]) -> Vec<u8> {
+fn answer(
+    script: &Script,
+    ttl: u32,
+    asked: &Events<(String, RecordType)>,
+    query: &[u8],
+) -> Vec<u8> {
     let query = Message::from_vec(query).unwrap();
     let question = query.queries[0].clone();
     let name = question.name.to_string().to_lowercase();
@@ -100,7 +114,7 @@ fn answer(script: &Script, asked: &Events<(String, RecordType)>, query: &[u8]) -
         };
         reply
             .answers
-            .push(Record::from_rdata(question.name.clone(), 0, data));
+            .push(Record::from_rdata(question.name.clone(), ttl, data));
     }
     reply.queries.push(question);
     reply.to_vec().unwrap()

@@ -116,6 +116,39 @@ fn limits_and_timeouts_are_those_of_the_code() {
     assert_eq!(loaded.config.timeouts, Timeouts::default());
 }
 
+/// I9: a limit that no test configures is a promise that nobody has seen kept.
+#[test]
+fn every_limit_and_timeout_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    for area in [
+        "destination",
+        "floods",
+        "holding",
+        "hostile",
+        "load",
+        "protocols",
+    ] {
+        read_all(&root.join("tests").join(area), &mut sources);
+        let file = root.join("tests").join(area).with_extension("rs");
+        sources.push_str(&fs::read_to_string(file).unwrap());
+    }
+    for heading in ["| `[limits]` |", "| `[timeouts]` |"] {
+        for row in table(heading) {
+            let key = bare(row[0]);
+            // A line of a config, in a raw string or behind an escaped line end; or the name
+            // alone, for a helper to put into one.
+            let line = [format!("\n{key} = "), format!("\\n{key} = ")];
+            let ways = [format!("\"{key} = "), format!("\"{key}\"")];
+            let mut ways = line.iter().chain(&ways);
+            assert!(
+                ways.any(|way| sources.contains(way)),
+                "no test sets `{key}`"
+            );
+        }
+    }
+}
+
 /// The keys of the configuration, as `src/config/written.rs` lists them.
 #[test]
 fn every_key_of_the_configuration_is_documented() {

@@ -4,6 +4,7 @@
 //! stream, so that a slow reader on one leg slows the sender on the other and a reset
 //! crosses with its code.
 
+mod meter;
 mod turn;
 
 use std::future::poll_fn;
@@ -16,6 +17,7 @@ use h2::{Reason as Code, RecvStream, SendStream};
 use http_body::Frame;
 use http_body_util::BodyExt;
 
+pub use self::meter::{Metered, Peer};
 pub use self::turn::Turn;
 use super::body::BodyError;
 

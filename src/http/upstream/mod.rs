@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{Method, Response};
@@ -27,7 +28,7 @@ pub use self::outgoing::{Extras, Outgoing};
 use self::pool::{Pool, PoolSettings, Pooled, Together};
 use super::body::Body;
 use super::h1::HeadLimits;
-use super::h2::Turn;
+use super::h2::{Metered, Peer, Turn};
 use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
 use super::redact::Agentward;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub head_limits: HeadLimits,
     /// Interim responses to one request.
     pub interim_responses: usize,
+    /// HTTP/2 control frames beyond what the server's messages call for.
+    pub control_frames: u32,
     /// Time for the TLS handshake.
     pub handshake: Duration,
     /// From the end of the request to the head of the response.
@@ -162,6 +165,12 @@ impl Upstreams {
     /// Closes what is too old or idle for too long; to be called every few seconds.
     pub fn sweep(&self) {
         self.pool.sweep();
+    }
+
+    /// How many names have addresses that are remembered, about.
+    #[must_use]
+    pub fn names(&self) -> u64 {
+        self.dialler.remembered()
     }
 
     /// Closes all idle connections.
@@ -435,6 +444,7 @@ impl Upstreams {
                 format!("HTTP/2 with the server failed: {error}"),
             )
         };
+        let (stream, excess) = Metered::new(stream, Peer::Server, self.settings.control_frames);
         let (send, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -453,6 +463,7 @@ impl Upstreams {
             .handshake(stream)
             .await
             .map_err(failed)?;
+        let metrics = self.metrics.clone();
         let closed = Arc::new(AtomicBool::new(false));
         let hold = Hold {
             permit,
@@ -462,9 +473,20 @@ impl Upstreams {
         tokio::spawn(async move {
             let _hold = hold;
             let mut turn = Turn::default();
-            let ended = poll_fn(|cx| turn.poll(cx, |cx| Pin::new(&mut connection).poll(cx))).await;
-            if let Err(error) = ended {
-                tracing::debug!(%error, "an HTTP/2 connection to a server ended");
+            let ended =
+                poll_fn(
+                    |cx| match turn.poll(cx, |cx| Pin::new(&mut connection).poll(cx)) {
+                        Poll::Pending if excess.is_reached() => Poll::Ready(None),
+                        polled => polled.map(Some),
+                    },
+                );
+            match ended.await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "an HTTP/2 connection to a server ended");
+                }
+                // Dropped, and what waits for an answer on it fails.
+                None => metrics.state.limit_reached("limits.control_frames"),
             }
             done.store(true, Relaxed);
         });
