@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use uuid::Uuid;
 
 use self::server::Server;
-use self::steps::{HOST, RULES, STEPS, TOKEN};
+use self::steps::{DENIED, HOST, RULES, STEPS, TOKEN, leak};
 use super::{EXIT_FAILED, complain, complain_that};
 
 /// Between the outputs of two steps; no page of ours holds it.
@@ -95,7 +95,8 @@ fn command(template: &str, port: u16) -> String {
 /// All steps, in one jail, as one shell script.
 fn script(port: u16) -> String {
     let step = |step: &steps::Step| format!("{}\nprintf '{MARK}'", command(step.command, port));
-    STEPS.iter().map(step).collect::<Vec<_>>().join("\n")
+    let steps: Vec<String> = STEPS.iter().map(step).collect();
+    format!("LEAK={}\n{}", leak(), steps.join("\n"))
 }
 
 /// What an operator has of it all: the records, the metrics, and the summary of the run.
@@ -111,13 +112,16 @@ fn leftovers(out: &mut dyn Write, folder: &Folder, output: &Output) -> io::Resul
     let number = STEPS.len() + 1;
     writeln!(
         out,
-        "\n{number}. Everything left a record; here is the denial's, in part."
+        "\n{number}. Everything left a record; here are the denials', in part."
     )?;
     let mut shown = 0;
     for line in records.lines() {
         let record: serde_json::Value = serde_json::from_str(line)?;
         if text(&record, "portreeve.verdict") != "deny" {
             continue;
+        }
+        if shown > 0 {
+            writeln!(out)?;
         }
         shown += 1;
         for key in steps::SHOWN_KEYS {
@@ -129,6 +133,7 @@ fn leftovers(out: &mut dyn Write, folder: &Folder, output: &Output) -> io::Resul
     let counted = |line: &&str| {
         line.starts_with("portreeve_rule_requests_total{")
             || line.starts_with("portreeve_credentials_attached_total{")
+            || line.starts_with("portreeve_dlp_findings_total{")
     };
     let counted: Vec<&str> = metrics.lines().filter(counted).collect();
     for line in &counted {
@@ -138,8 +143,12 @@ fn leftovers(out: &mut dyn Write, folder: &Folder, output: &Output) -> io::Resul
         out,
         "\nNow with the internet: portreeve exec --allow example.org -- bash"
     )?;
-    let secret = records.contains(TOKEN) || metrics.contains(TOKEN);
-    Ok(shown == 1 && !counted.is_empty() && !secret && summary.get("denied") == Some(&1.into()))
+    let told = |secret: &str| records.contains(secret) || metrics.contains(secret);
+    Ok(shown == DENIED
+        && summary.get("denied") == Some(&DENIED.into())
+        && !counted.is_empty()
+        && !told(TOKEN)
+        && !told(&leak()))
 }
 
 fn text<'v>(value: &'v serde_json::Value, key: &str) -> &'v str {

@@ -143,6 +143,16 @@ where
     F: Future<Output = usize> + Send + 'static,
 {
     let bench = Bench::new(either);
+    // Kernels grow a socket's buffers up to 32 MiB, which would be all that is sent here.
+    for ns in [
+        &bench.world.agent,
+        &bench.world.gateway,
+        &bench.world.internet,
+    ] {
+        for direction in ["rmem", "wmem"] {
+            ns.sysctl(&format!("net.ipv4.tcp_{direction}"), "4096 131072 1048576");
+        }
+    }
     // What the first of everything takes is not this transfer's.
     bench.each(|dial| async move {
         let mut agent = dial.connect().await;

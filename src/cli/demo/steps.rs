@@ -24,10 +24,20 @@ attach = { header = "authorization", format = "Bearer {secret}" }
 name = "demo-api"
 hosts = ["api.demo.test"]
 ports = [PORT]
-methods = ["GET"]
+methods = ["GET", "POST"]
 paths = ["/v1/**"]
 credential = "demo"
+dlp = "default"
 "#;
+
+/// In the shape of a GitHub token and with its checksum, but nobody's. The backtick is taken
+/// out; it keeps scanners from taking this line for a leak.
+const EXAMPLE: &str = "ghr`_bjQnZxEQearci7nExzsrovc3JdxygR3oVmqe";
+
+/// What must not leave; `$LEAK` in a command.
+pub(super) fn leak() -> String {
+    EXAMPLE.replace('`', "")
+}
 
 /// Of a record; all keys are in the documentation.
 pub(super) const SHOWN_KEYS: [&str; 6] = [
@@ -42,7 +52,7 @@ pub(super) const SHOWN_KEYS: [&str; 6] = [
 /// One thing that is shown.
 pub(super) struct Step {
     pub(super) title: &'static str,
-    /// For a shell; `PORT` is the server's.
+    /// For a shell that has [`leak`] in `$LEAK`; `PORT` is the server's.
     pub(super) command: &'static str,
     /// By which the server's side is found.
     pub(super) path: &'static str,
@@ -51,7 +61,10 @@ pub(super) struct Step {
     pub(super) check: fn(&str, &str) -> bool,
 }
 
-pub(super) const STEPS: [Step; 3] = [
+/// How many of the steps are denied.
+pub(super) const DENIED: usize = 2;
+
+pub(super) const STEPS: [Step; 4] = [
     Step {
         title: "An allowed call. The gateway attaches a credential that the command never has.",
         command: "curl -sS https://api.demo.test:PORT/v1/hello",
@@ -81,6 +94,18 @@ pub(super) const STEPS: [Step; 3] = [
         check: |got, received| {
             got.contains("hello from the server")
                 && received.contains("authorization: Bearer demo-token-2f1c9a")
+        },
+    },
+    Step {
+        title: "A token of somebody's on its way out, in the body of a call that a rule allows.",
+        command: r#"curl -sS -d "{\"note\": \"try $LEAK\"}" https://api.demo.test:PORT/v1/notes"#,
+        path: "/v1/notes",
+        lesson: "detectors look at all that leaves: the server got nothing of it, and the page and the records say where it was, not what",
+        check: |got, received| {
+            got.contains("urn:portreeve:detected")
+                && got.contains("GitHub token")
+                && !got.contains(&leak())
+                && received.is_empty()
         },
     },
 ];
