@@ -1,6 +1,7 @@
 //! A set of byte values: what may stand at one position of a token.
 
 use std::fmt;
+use std::iter;
 
 /// A set of bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -17,6 +18,20 @@ impl Class {
         let mut class = Self::default();
         class.insert(byte);
         class
+    }
+
+    /// The set of these ASCII characters.
+    #[must_use]
+    pub const fn of(mut ascii: &[u8]) -> Self {
+        let (mut low, mut high) = (0, 0);
+        while let [first, rest @ ..] = ascii {
+            match *first >> 6 {
+                0 => low |= 1_u64 << *first,
+                _ => high |= 1_u64 << (*first & 63),
+            }
+            ascii = rest;
+        }
+        Self([low, high, 0, 0])
     }
 
     /// Whether `byte` is in it.
@@ -58,10 +73,16 @@ impl Class {
     /// Whether some byte is in both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .zip(other.0)
-            .any(|(word, other)| word & other != 0)
+        self.shared(other) > 0
+    }
+
+    /// How many bytes are in both.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> usize {
+        let pairs = self.0.iter().zip(other.0);
+        pairs
+            .map(|(word, other)| (word & other).count_ones() as usize)
+            .sum()
     }
 
     /// How many bytes are in it.
@@ -78,8 +99,18 @@ impl Class {
 
     /// The bytes, in order.
     pub fn bytes(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+        let words = [0, 64, 128, 192].into_iter().zip(self.0);
+        words.flat_map(|(first, word)| bits(word).map(move |bit| first + bit))
     }
+}
+
+/// The bits that are set, in order.
+pub(super) fn bits(mut word: u64) -> impl Iterator<Item = u8> {
+    iter::from_fn(move || {
+        let bit = u8::try_from(word.trailing_zeros()).ok()?;
+        word = (word != 0).then(|| word & (word - 1))?;
+        Some(bit)
+    })
 }
 
 impl fmt::Debug for Class {
@@ -104,5 +135,10 @@ mod tests {
         assert!(!Class::WORD.overlaps(&Class::WORD.negated()));
         assert_eq!(Class::WORD.union(&Class::single(b'.')).len(), 65);
         assert!(Class::default().is_empty());
+        assert_eq!(Class::default().negated().bytes().count(), 256);
+        let few: Vec<u8> = [0, 63, 64, 200, 255].into();
+        let mut class = Class::default();
+        few.iter().for_each(|byte| class.insert(*byte));
+        assert!(class.bytes().eq(few));
     }
 }

@@ -5,7 +5,7 @@
 //! engine is built, at each of the places where it may stand (base64 has three), and the
 //! search looks for that; only what stands around a hit is decoded.
 
-use super::class::Class;
+use super::class::{self, Class};
 
 /// An encoding of single bytes or of base64 groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,33 +197,48 @@ fn push_hex(raw: &mut Vec<Class>, class: Class) {
     raw.extend([high, low]);
 }
 
+/// The classes of the characters that stand for `classes`, of which the first is byte `place`
+/// of a group of three. Each character is six bits of one byte, or the last bits of one and
+/// the first of the next: as sets of values these are put together at no cost, however many
+/// bytes the classes have.
 fn base64_classes(classes: &[Class], place: u8) -> Vec<Class> {
-    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let any = Class::default().negated();
     let mut bytes = vec![any; usize::from(place)];
     bytes.extend_from_slice(classes);
-    let nothing = Class::single(0);
+    let set = |class: Class, part: fn(u8, u8) -> u8, shift: u8| {
+        let values = class.bytes().map(|byte| part(byte, shift));
+        values.fold(0_u64, |set, value| set | 1 << value)
+    };
     let mut raw = Vec::new();
     for character in 0..bytes.len() * 8 / 6 {
-        let (byte, shift) = (character * 6 / 8, character * 6 % 8);
-        let first = bytes.get(byte).copied().unwrap_or_default();
+        let (byte, bits) = (character * 6 / 8, character * 6 % 8);
+        let shift = u8::try_from(bits).unwrap_or(0);
+        let of = |byte: usize| bytes.get(byte).copied().unwrap_or_default();
+        let first = set(of(byte), |byte, shift| (byte << shift) >> 2, shift);
         // The next byte matters only where the character reaches into it.
-        let second = bytes.get(byte + 1).copied().filter(|_| shift > 2);
-        let mut class = Class::default();
-        for one in first.bytes() {
-            for other in second.unwrap_or(nothing).bytes() {
-                let both = u16::from_be_bytes([one, other]);
-                let value = usize::from((both << shift) >> 10);
-                match (ALPHABET.get(value), value) {
-                    (Some(letter), _) => class.insert(*letter),
-                    (None, 62) => b"+-".iter().for_each(|letter| class.insert(*letter)),
-                    (None, _) => b"/_".iter().for_each(|letter| class.insert(*letter)),
-                }
-            }
-        }
-        raw.push(class);
+        let values = match shift {
+            0 | 2 => first,
+            _ => class::bits(set(of(byte + 1), |byte, shift| byte >> (10 - shift), shift))
+                .fold(0, |values, low| values | first << low),
+        };
+        raw.push(base64_letters(values));
     }
     raw
+}
+
+/// The characters of a set of six-bit values, in either alphabet.
+fn base64_letters(values: u64) -> Class {
+    let mut letters = Class::default();
+    for value in class::bits(values) {
+        match value {
+            0..26 => letters.insert(b'A' + value),
+            26..52 => letters.insert(b'a' + value - 26),
+            52..62 => letters.insert(b'0' + value - 52),
+            62 => b"+-".iter().for_each(|letter| letters.insert(*letter)),
+            _ => b"/_".iter().for_each(|letter| letters.insert(*letter)),
+        }
+    }
+    letters
 }
 
 fn base64_value(byte: u8) -> Option<u32> {
