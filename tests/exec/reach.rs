@@ -1,19 +1,23 @@
 //! What a command reaches: allowed hosts through the full gateway, by clients that nobody
 //! configured, and nothing else.
 
-use std::fs;
-use std::process::Output;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use crate::common::world::{ATTACKER, SERVER};
-use crate::common::{Answer, Upstream, World, inside};
-use crate::jail::{Jail, installed, shown};
+use crate::common::{Answer, Upstream, World, inside, inside_with_users};
+use crate::jail::{Jail, installed, shown, wrapped};
 
-const RULES: &str = r#"
+pub const CREDENTIAL: &str = r#"
 [[credential]]
 name = "token"
 secret = { env = "TEST_TOKEN" }
 hosts = ["good.test"]
 attach = { header = "x-api-key" }
+"#;
+const RULE: &str = r#"
 [[rule]]
 name = "good"
 hosts = ["good.test"]
@@ -21,8 +25,8 @@ credential = "token"
 "#;
 
 /// A jail in the world's gateway, whose rules allow `good.test`.
-fn jail(world: &World) -> Jail {
-    let jail = Jail::new().expect("namespaces within namespaces");
+pub fn jail(world: &World) -> Jail {
+    let jail = Jail::nested();
     let [v4, v6] = SERVER;
     let config = format!(
         "[upstream]\ntrust = [\"upstream-ca.pem\"]\n\
@@ -30,16 +34,16 @@ fn jail(world: &World) -> Jail {
          resolve = {{ \"good.test\" = [\"{v4}\", \"{v6}\"] }}\n"
     );
     fs::write(jail.path("config/upstream-ca.pem"), world.ca.pem()).unwrap();
-    jail.config(&config, RULES)
+    jail.config(&config, &format!("{CREDENTIAL}{RULE}"))
 }
 
-fn run(world: &World, jail: &Jail, command: &[&str]) -> Output {
+pub fn run(world: &World, jail: &Jail, command: &[&str]) -> Output {
     let mut command = jail.command(command);
     command.env("TEST_TOKEN", "t0p-s3cret");
     world.gateway.output(command)
 }
 
-fn server(world: &World) -> Upstream {
+pub fn server(world: &World) -> Upstream {
     Upstream::start(&world.internet, &world.ca, &["good.test"], |request| {
         Answer::ok(format!("served {}", request.target))
     })
@@ -94,96 +98,124 @@ fn i3_a_wrong_address_leads_to_the_right_server() {
     });
 }
 
+/// Each with the variables, or, after `env -i`, without any, by the system's own stores. The
+/// program, what must be said, the command.
+const CLIENTS: [(&str, &str, &str); 8] = [
+    ("curl", "served /curl", "curl -sS https://good.test/curl"),
+    (
+        "curl",
+        "served /bare-curl",
+        "env -i curl -sS https://good.test/bare-curl",
+    ),
+    (
+        "openssl",
+        "Verify return code: 0",
+        "env -i openssl s_client -verify_return_error -connect good.test:443",
+    ),
+    ("python3", "served /python", "python3 get.py /python"),
+    (
+        "python3",
+        "served /bare-python",
+        "env -i PATH=$PATH python3 get.py /bare-python",
+    ),
+    (
+        "node",
+        "served /node",
+        "node -e 'fetch(\"https://good.test/node\").then(r => r.text()).then(console.log)'",
+    ),
+    ("java", "served /java", "java Get.java"),
+    ("java", "served /old-java", "true"),
+];
+const PYTHON: &str = "import sys, urllib.request as u\n\
+    print(u.urlopen('https://good.test' + sys.argv[1]).read())\n";
+const JAVA: &str = r#"
+import java.net.URI;
+import java.net.URL;
+import java.net.http.*;
+
+public class Get {
+    public static void main(String[] arguments) throws Exception {
+        var request = HttpRequest.newBuilder(URI.create("https://good.test/java")).build();
+        var answer = HttpResponse.BodyHandlers.ofString();
+        System.out.println(HttpClient.newHttpClient().send(request, answer).body());
+        var old = new URL("https://good.test/old-java").openConnection();
+        System.out.println(new String(old.getInputStream().readAllBytes()));
+    }
+}
+"#;
+
+fn all_clients_reach(world: &World, jail: &Jail, exec: impl Fn(&Command) -> Command) {
+    let server = server(world);
+    fs::write(jail.path("work/get.py"), PYTHON).unwrap();
+    fs::write(jail.path("work/Get.java"), JAVA).unwrap();
+    let clients = CLIENTS.iter().filter(|(program, ..)| installed(program));
+    let clients: Vec<_> = clients.collect();
+    let commands = clients.iter().map(|(.., command)| *command);
+    let git =
+        "git ls-remote https://good.test/repo.git; env -i git ls-remote https://good.test/bare.git";
+    let script: Vec<_> = commands.chain([git]).collect();
+    let mut command = exec(&jail.command(&["sh", "-c", &script.join("\n")]));
+    command.env("TEST_TOKEN", "t0p-s3cret");
+    let said = shown(&world.gateway.output(command));
+    for (_, expected, command) in clients {
+        assert!(said.contains(expected), "{command}: {said}");
+    }
+    for path in ["/repo.git/info/refs", "/bare.git/info/refs"] {
+        let asked = server.requests().iter().any(|r| r.target.starts_with(path));
+        assert!(asked, "{path}: {said}");
+    }
+}
+
 #[test]
-fn clients_trust_without_configuration() {
+fn clients_of_root_trust_without_configuration() {
     inside(|| {
         let world = World::new();
-        let server = server(&world);
         let jail = jail(&world);
-        let python =
-            "import urllib.request as u; print(u.urlopen('https://good.test/python').read())";
-        let node = "fetch('https://good.test/node').then(r => r.text()).then(console.log)";
-        let java = "var c = java.net.http.HttpClient.newHttpClient();
-            var r = java.net.http.HttpRequest.newBuilder(java.net.URI.create(\"https://good.test/java\")).build();
-            System.out.println(c.send(r, java.net.http.HttpResponse.BodyHandlers.ofString()).body());";
-        let java = format!(
-            "public class Get {{ public static void main(String[] a) throws Exception {{ {java} }} }}"
-        );
-        fs::write(jail.path("work/Get.java"), java).unwrap();
-        // Each with the variables, and without any, by the system's own stores.
-        let clients: [(&str, &str, &[&str]); 6] = [
-            ("curl", "/curl", &["curl", "-sS", "https://good.test/curl"]),
-            ("python3", "/python", &["python3", "-c", python]),
-            ("node", "/node", &["node", "-e", node]),
-            ("java", "/java", &["java", "Get.java"]),
-            (
-                "env",
-                "/curl",
-                &["env", "-i", "curl", "-sS", "https://good.test/curl"],
-            ),
-            (
-                "openssl",
-                "Verify return code: 0",
-                &[
-                    "env",
-                    "-i",
-                    "openssl",
-                    "s_client",
-                    "-verify_return_error",
-                    "-connect",
-                    "good.test:443",
-                ],
-            ),
-        ];
-        for (program, expected, command) in clients {
-            if installed(program) {
-                let output = run(&world, &jail, command);
-                assert!(
-                    shown(&output).contains(expected),
-                    "{program}: {}",
-                    shown(&output)
-                );
-            }
-        }
-        let git = ["git", "ls-remote", "https://good.test/repo.git"];
-        let output = run(&world, &jail, &git);
-        let asked = |path: &str| server.requests().iter().any(|r| r.target.starts_with(path));
-        assert!(asked("/repo.git/info/refs"), "{}", shown(&output));
+        all_clients_reach(&world, &jail, |command| wrapped(&["env"], command));
     });
 }
 
 #[test]
-fn learned_rules_allow_just_what_was_asked_for() {
+fn clients_of_an_ordinary_user_trust_without_configuration() {
     inside(|| {
         let world = World::new();
-        let server = server(&world);
         let jail = jail(&world);
-        let learned = jail.path("learned.toml");
-        let jail = jail.option("--learn", &learned);
-        let script = "curl -sS https://good.test/a; curl -sS -X POST -d x https://other.test/b/c";
-        let output = run(&world, &jail, &["sh", "-c", script]);
-        let rules = fs::read_to_string(&learned).unwrap_or_else(|_| panic!("{}", shown(&output)));
-        assert_eq!(
-            rules,
-            r#"# What one run of a command asked for, by `portreeve exec --learn`.
+        let ordinary = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
+        all_clients_reach(&world, &jail, |command| wrapped(&ordinary, command));
+    });
+}
 
-[[rule]]
-name = "good-test"
-hosts = ["good.test"]
-methods = ["GET"]
-paths = ["/a"]
-credential = "token"
-
-[[rule]]
-name = "other-test"
-hosts = ["other.test"]
-methods = ["POST"]
-paths = ["/b/c"]
-"#
-        );
-        assert_eq!(server.requests().len(), 1);
-        // A file that is there is nobody's to overwrite.
-        let output = run(&world, &jail, &["true"]);
-        assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+#[test]
+fn root_runs_a_command_as_another_user() {
+    inside_with_users(|| {
+        let world = World::new();
+        let server = server(&world);
+        // The user has no way to the test's own folder.
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let jail = jail(&world);
+        let other = |jail: &Jail, script: &str| {
+            let mut command = jail.command(&["sh", "-c", script]);
+            command
+                .current_dir(folder.path())
+                .env("TEST_TOKEN", "t0p-s3cret");
+            shown(&world.gateway.output(command))
+        };
+        let warning = "as root this is a network jail only";
+        let said = other(&jail, "id -u");
+        assert!(said.contains(warning), "{said}");
+        let jail = jail.option("--user", "nobody");
+        let script = "id; pwd; echo $HOME; curl -sS https://good.test/a; touch /etc/x; env; \
+            cat /proc/1/environ";
+        let said = other(&jail, script);
+        let pwd = folder.path().display().to_string();
+        for expected in ["uid=65534(nobody)", &pwd, "nonexistent", "served /a"] {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        for unexpected in [warning, "t0p-s3cret", "uid=0", "(root)"] {
+            assert!(!said.contains(unexpected), "{unexpected}: {said}");
+        }
+        assert!(!Path::new("/etc/x").exists());
+        assert_eq!(server.wait_requests(1).len(), 1);
     });
 }

@@ -209,3 +209,29 @@ fn a_resize_is_told_to_the_command() {
     shell.wait("OUTER ");
     assert_eq!(shell.code(), "5");
 }
+
+#[test]
+fn nothing_is_typed_into_the_outer_shell() {
+    let Some(jail) = Jail::new() else { return };
+    let allowed = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
+    if allowed.is_ok_and(|allowed| allowed.trim() == "0") {
+        println!("skipped: the kernel does not let anybody type (dev.tty.legacy_tiocsti)");
+        return;
+    }
+    if !installed("script") {
+        return;
+    }
+    let mut shell = Shell::start(&jail);
+    let script =
+        "import fcntl\nfor key in b\"echo ty''ped\\n\":\n fcntl.ioctl(0, 0x5412, bytes([key]))\n";
+    std::fs::write(jail.path("work/keys.py"), script).unwrap();
+    // Without a jail the shell takes them for its user's.
+    shell.keys("python3 keys.py\n");
+    shell.wait("typed\r\n");
+    shell.keys("eval $JAIL python3 keys.py; echo ended''=$?.\n");
+    let before = shell.wait("ended=");
+    assert!(before.contains("PermissionError"), "{before}");
+    shell.keys("echo la''st\n");
+    let before = shell.wait("last\r\n");
+    assert!(!before.contains("ty"), "{before}");
+}
