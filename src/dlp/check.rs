@@ -34,6 +34,9 @@ pub enum Check {
     Xprv,
     /// A URL with a password that is no placeholder, to a host that is not this machine.
     UrlPassword,
+    /// No `AAA` after the first four bytes: random characters hardly have it, programs in
+    /// base64 do.
+    NoZeros,
 }
 
 impl Check {
@@ -49,6 +52,7 @@ impl Check {
         ("key-body", Self::KeyBody),
         ("xprv", Self::Xprv),
         ("url-password", Self::UrlPassword),
+        ("no-zeros", Self::NoZeros),
     ];
 
     /// Its word in files.
@@ -73,6 +77,7 @@ impl Check {
             Self::KeyBody => Some(key_body(token)),
             Self::Xprv => base58check(token).map(|data| data.len() == 78),
             Self::UrlPassword => url_password(token),
+            Self::NoZeros => Some(no_zeros(token)),
         };
         passes.unwrap_or(false)
     }
@@ -214,6 +219,11 @@ fn base58check(token: &[u8]) -> Option<Vec<u8>> {
     let once = digest::digest(&digest::SHA256, body);
     let twice = digest::digest(&digest::SHA256, once.as_ref());
     twice.as_ref().starts_with(sum).then(|| body.to_vec())
+}
+
+fn no_zeros(token: &[u8]) -> bool {
+    let body = token.get(4..).unwrap_or_default();
+    !body.windows(3).any(|window| window == b"AAA")
 }
 
 fn url_password(token: &[u8]) -> Option<bool> {

@@ -26,6 +26,8 @@ pub enum Coding {
     Utf16Le,
     /// UTF-16, big end first.
     Utf16Be,
+    /// Single characters are escaped, as URLs, strings and markup do.
+    Escaped,
 }
 
 /// What was decoded.
@@ -40,7 +42,7 @@ pub struct Decoded {
 }
 
 impl Coding {
-    /// All but [`Coding::Plain`].
+    /// Those in which the beginnings of tokens are searched for.
     pub const ENCODED: [Self; 8] = [
         Self::Base64(0),
         Self::Base64(1),
@@ -62,6 +64,7 @@ impl Coding {
             Self::Percent => Some("percent-encoding"),
             Self::Unicode => Some("\\u escapes"),
             Self::Utf16Le | Self::Utf16Be => Some("UTF-16"),
+            Self::Escaped => Some("escapes"),
         }
     }
 
@@ -73,7 +76,7 @@ impl Coding {
             Self::Base64(_) => (bytes + 4) / 3 * 4,
             Self::Hex | Self::Utf16Le | Self::Utf16Be => bytes * 2,
             Self::Percent => bytes * 3,
-            Self::Unicode => bytes * 6,
+            Self::Unicode | Self::Escaped => bytes * 6,
         }
     }
 
@@ -89,7 +92,7 @@ impl Coding {
         };
         let zero = Class::single(0);
         match self {
-            Self::Plain => classes.to_vec(),
+            Self::Plain | Self::Escaped => classes.to_vec(),
             Self::Base64(place) => base64_classes(classes, place),
             Self::Hex => each(push_hex),
             Self::Percent => each(|raw, class| {
@@ -140,9 +143,9 @@ impl Coding {
             u8::try_from(digit(high)? * 16 + digit(low)?).ok()
         };
         match (self, unit) {
-            (Self::Plain, [byte]) | (Self::Utf16Le, [byte, 0]) | (Self::Utf16Be, [0, byte]) => {
-                Some(*byte)
-            }
+            (Self::Plain | Self::Escaped, [byte])
+            | (Self::Utf16Le, [byte, 0])
+            | (Self::Utf16Be, [0, byte]) => Some(*byte),
             (Self::Hex, [high, low])
             | (Self::Percent, [b'%', high, low])
             | (Self::Unicode, [b'\\', b'u', b'0', b'0', high, low]) => hex(*high, *low),
@@ -301,7 +304,7 @@ mod tests {
                     .collect::<Vec<u8>>()
             };
             let raw: Vec<u8> = match coding {
-                Coding::Plain => token.to_vec(),
+                Coding::Plain | Coding::Escaped => token.to_vec(),
                 Coding::Base64(place) => {
                     let before = vec![b'.'; usize::from(place)];
                     STANDARD.encode([&before, &token[..]].concat()).into_bytes()

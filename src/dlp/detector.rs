@@ -255,10 +255,10 @@ mod tests {
             for around in [&b""[..], b"x", b"abc"] {
                 let text = [around, &form, around].concat();
                 assert!(finds_in(&detectors, &text), "{}", text.escape_ascii());
-                assert!(!finds_in(
-                    &detectors,
-                    &text[..around.len() + form.len() - 1]
-                ));
+                // The last zero of UTF-16 is no part of the secret.
+                let last = 1 + usize::from(form.ends_with(&[0]));
+                let short = &text[..around.len() + form.len() - last];
+                assert!(!finds_in(&detectors, short));
             }
         }
         for before in 0..4 {

@@ -14,6 +14,8 @@ use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 pub const BEFORE: usize = 8;
 /// Bytes of a token's beginning that are looked for in encodings.
 const ENCODED_MAX: usize = 16;
+/// Bytes of a beginning that are needed to hold it back.
+pub const TELLING: usize = 4;
 /// A class of so many bytes is nearly one byte.
 const NEARLY_FIXED: usize = 8;
 /// Bytes before the next place to look at that a stream keeps: a token's fixed part up to
@@ -228,12 +230,15 @@ impl Engine {
     }
 
     /// Where in the last bytes of `window` a token may have begun whose anchor is not there
-    /// in full yet; the window's length if nowhere.
+    /// in full yet; the window's length if nowhere. Less than [`TELLING`] bytes do not count:
+    /// nearly every word ends like the beginning of some token, and whoever waits for its
+    /// word to arrive before sending the next would wait for ever.
     #[must_use]
     pub fn beginning(&self, window: &[u8]) -> usize {
         let first = window
             .len()
             .saturating_sub(self.longest_prefix.saturating_sub(1));
+        let last = (window.len() + 1).saturating_sub(TELLING);
         let may_begin = |start: &usize| {
             let tail = window.get(*start..).unwrap_or_default();
             let rules = tail
@@ -247,9 +252,7 @@ impl Engine {
                 })
             })
         };
-        (first..window.len())
-            .find(may_begin)
-            .unwrap_or(window.len())
+        (first..last).find(may_begin).unwrap_or(window.len())
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no globals. The way of a byte: the prefilter looks for anchors
 //! ([`prefilter`]); what stands around one is read by the shape of a token ([`shape`]),
 //! once and without going back; what has the shape must pass its [`check`]. A [`Stream`]
-//! carries all that over chunks. Nothing here is super-linear, and no regular expression
+//! carries all that over chunks, and takes encodings off ([`unwrap`]). Nothing here is super-linear, and no regular expression
 //! runs over a body.
 
 pub mod anchor;
@@ -13,9 +13,11 @@ pub mod coding;
 pub mod detector;
 pub mod engine;
 pub mod known;
+pub mod pass;
 pub mod prefilter;
 pub mod shape;
 pub mod stream;
+pub mod unwrap;
 
 pub use check::Check;
 pub use coding::Coding;

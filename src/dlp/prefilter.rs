@@ -80,15 +80,19 @@ impl Prefilter {
         };
         let mut at = from;
         while let Some((first, second)) = words(bytes, at) {
-            let any = test(map, low(first))
-                | test(map, low(first >> 16))
-                | test(map, low(first >> 32))
-                | test(map, low(second))
-                | test(map, low(second >> 16))
-                | test(map, low(second >> 32));
-            if any & 1 != 0 {
-                for place in (at..at + STEP).step_by(2) {
-                    self.look(map, bytes, place, &mut hit);
+            let tests = [
+                test(map, low(first)),
+                test(map, low(first >> 16)),
+                test(map, low(first >> 32)),
+                test(map, low(second)),
+                test(map, low(second >> 16)),
+                test(map, low(second >> 32)),
+            ];
+            if tests.iter().fold(0, |any, test| any | test) & 1 != 0 {
+                for (place, test) in (at..).step_by(2).zip(tests) {
+                    if test & 1 != 0 {
+                        self.look(map, bytes, place, &mut hit);
+                    }
                 }
             }
             at += STEP;

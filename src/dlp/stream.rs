@@ -1,34 +1,26 @@
-//! The engine over bytes as they come.
-//!
-//! A [`Stream`] remembers the bytes that open tokens and the search may still need, at most
-//! 16 KiB. For every way of cutting the same bytes it finds the same; and
-//! [`Stream::held`] says how many of the last bytes must not go on yet: those of a token
-//! that may be one, and none else.
+//! The engine over bytes as they come, as they are and unwrapped.
 
-use super::coding::Coding;
-use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
-use super::shape::LONGEST;
+use super::engine::{Engine, Finding};
+use super::pass::{self, Pass, SLICE};
+use super::unwrap::Unwrap;
 
-/// Bytes that are looked at in one go.
-const SLICE: usize = 8 * 1024;
-/// Most tokens that may be open at one place: far more than shapes can overlap.
-const OPEN_MAX: usize = 64;
+pub use super::pass::Report;
 
-/// Told of each finding, with the bytes of the token.
-pub type Report<'a> = &'a mut dyn FnMut(Finding, &[u8]);
+/// How many encodings on top of each other are taken off. One more is seen through by what
+/// the engine knows of encoded beginnings.
+const LAYERS: u8 = 2;
 
 /// Where a scan stands in one stream of bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
-    /// The last bytes.
-    window: Vec<u8>,
-    /// How many bytes came before the window.
-    base: u64,
-    /// Where the search goes on, in the window.
-    next: usize,
-    open: Vec<Candidate>,
-    saturated: bool,
-    held: usize,
+    pass: Pass,
+    unwrap: Option<Unwrap>,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::layers(LAYERS)
+    }
 }
 
 impl Stream {
@@ -38,107 +30,78 @@ impl Stream {
         Self::default()
     }
 
+    /// One from which so many encodings are taken off.
+    pub(super) fn layers(layers: u8) -> Self {
+        Self {
+            pass: Pass::default(),
+            unwrap: layers.checked_sub(1).map(Unwrap::new),
+        }
+    }
+
     /// Looks at the next bytes.
     pub fn push(&mut self, engine: &Engine, bytes: &[u8], report: Report<'_>) {
         for slice in bytes.chunks(SLICE) {
-            self.window.extend_from_slice(slice);
-            self.look(engine, false, report);
-            self.forget();
+            self.pass.push(engine, slice, report);
+            if let Some(unwrap) = &mut self.unwrap {
+                let (window, base) = self.pass.window();
+                unwrap.look(engine, window, base, false, report);
+            }
+            self.pass.forget();
         }
-        self.hold(engine);
+        if let Some(unwrap) = &mut self.unwrap {
+            unwrap.flush(engine, report);
+        }
+        self.pass.hold(engine);
     }
 
     /// No bytes come any more: what is open is decided.
     pub fn finish(&mut self, engine: &Engine, report: Report<'_>) {
-        self.look(engine, true, report);
-        self.open.clear();
-        self.held = 0;
+        self.pass.finish(engine, report);
+        if let Some(unwrap) = &mut self.unwrap {
+            let (window, base) = self.pass.window();
+            unwrap.look(engine, window, base, true, report);
+            unwrap.finish(engine, report);
+        }
     }
 
     /// How many of the last bytes must not go on yet.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held
+        let (window, base) = self.pass.window();
+        let all = base.saturating_add(window.len() as u64);
+        let from = self.unwrap.as_ref().and_then(Unwrap::held_from);
+        let unwrapped = from.map_or(0, |from| all.saturating_sub(from));
+        let unwrapped = usize::try_from(unwrapped).unwrap_or(usize::MAX);
+        self.pass.held().max(unwrapped)
     }
 
     /// Whether more tokens were open at once than can be followed: then nobody knows whether
     /// one was missed.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
-        self.saturated
+        self.pass.is_saturated() || self.unwrap.as_ref().is_some_and(Unwrap::is_saturated)
     }
 
-    fn look(&mut self, engine: &Engine, ended: bool, report: Report<'_>) {
-        let window = self.window.as_slice();
-        let mut still_open = Vec::new();
-        let mut settle = |verdict: Verdict, start: usize| match verdict {
-            Verdict::Nothing => {}
-            Verdict::Open(candidate) => still_open.push(candidate),
-            Verdict::Found(token) => tell(window, self.base, start, &token, report),
-        };
-        for candidate in self.open.drain(..) {
-            settle(engine.go_on(window, candidate, ended), candidate.start);
-        }
-        self.next = engine.search(window, self.next, |at, entry| {
-            let start = at.saturating_sub(usize::from(entry.offset));
-            settle(engine.read(window, at, entry, ended), start);
-        });
-        self.saturated |= still_open.len() > OPEN_MAX;
-        still_open.truncate(OPEN_MAX);
-        self.open = still_open;
-    }
-
-    /// Drops what nothing needs any more.
-    fn forget(&mut self) {
-        let oldest = self.open.iter().map(|candidate| candidate.start).min();
-        let past = self.next.saturating_sub(PAST);
-        let drop = oldest.unwrap_or(past).min(past);
-        if drop == 0 {
-            return;
-        }
-        self.window.drain(..drop);
-        self.base += drop as u64;
-        self.next -= drop;
-        for candidate in &mut self.open {
-            candidate.start -= drop;
-        }
-        debug_assert!(self.window.len() <= LONGEST + PAST + SLICE);
-    }
-
-    fn hold(&mut self, engine: &Engine) {
-        let beginning = engine.beginning(&self.window);
-        let oldest = self.open.iter().map(|candidate| candidate.start).min();
-        let from = oldest.unwrap_or(beginning).min(beginning);
-        self.held = self.window.len().saturating_sub(from);
+    /// How many bytes came before the first that is still remembered.
+    pub(super) fn remembered_from(&self) -> u64 {
+        self.pass.window().1
     }
 }
 
 /// Looks at bytes that are all there, without copying them.
 pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
-    engine.search(bytes, 0, |at, entry| {
-        if let Verdict::Found(token) = engine.read(bytes, at, entry, true) {
-            let start = at.saturating_sub(usize::from(entry.offset));
-            tell(bytes, 0, start, &token, report);
-        }
-    });
+    pass::scan(engine, bytes, report);
+    let mut unwrap = Unwrap::new(LAYERS - 1);
+    unwrap.look(engine, bytes, 0, true, report);
+    unwrap.finish(engine, report);
 }
 
-/// Reports a token, with its bytes as they are when decoded.
-fn tell(window: &[u8], base: u64, start: usize, token: &Token, report: Report<'_>) {
-    let finding = Finding {
-        start: base + start as u64,
-        length: u32::try_from(token.length).unwrap_or(u32::MAX),
-        detector: token.detector,
-        coding: token.coding,
-    };
-    match token.coding {
-        Coding::Plain => {
-            let end = start.saturating_add(token.length);
-            report(finding, window.get(start..end).unwrap_or_default());
-        }
-        _ => report(finding, &token.decoded),
+/// A finding in decoded bytes, where it stands in those they were decoded from.
+pub(super) fn moved(finding: Finding, coding: super::Coding, from: u64, to: u64) -> Finding {
+    Finding {
+        start: from,
+        length: u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX),
+        coding,
+        ..finding
     }
 }
-
-#[cfg(test)]
-mod tests;

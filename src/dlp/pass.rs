@@ -1,0 +1,142 @@
+//! The engine over bytes as they come, as they are.
+//!
+//! A [`Pass`] remembers the bytes that open tokens and the search may still need, at most
+//! 16 KiB. For every way of cutting the same bytes it finds the same; and
+//! [`Pass::held`] says how many of the last bytes must not go on yet: those of a token
+//! that may be one, and none else.
+
+use super::coding::Coding;
+use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
+use super::shape::LONGEST;
+
+/// Bytes that are looked at in one go.
+pub const SLICE: usize = 8 * 1024;
+/// Most tokens that may be open at one place: far more than shapes can overlap.
+const OPEN_MAX: usize = 64;
+
+/// Told of each finding, with the bytes of the token.
+pub type Report<'a> = &'a mut dyn FnMut(Finding, &[u8]);
+
+/// Where a scan stands in one stream of bytes.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// The last bytes.
+    window: Vec<u8>,
+    /// How many bytes came before the window.
+    base: u64,
+    /// Where the search goes on, in the window.
+    next: usize,
+    open: Vec<Candidate>,
+    saturated: bool,
+    held: usize,
+}
+
+impl Pass {
+    /// Looks at the next bytes, at most [`SLICE`] of them. What it may do without then is
+    /// dropped by [`Pass::forget`].
+    pub fn push(&mut self, engine: &Engine, slice: &[u8], report: Report<'_>) {
+        self.window.extend_from_slice(slice);
+        self.look(engine, false, report);
+    }
+
+    /// No bytes come any more: what is open is decided.
+    pub fn finish(&mut self, engine: &Engine, report: Report<'_>) {
+        self.look(engine, true, report);
+        self.open.clear();
+        self.held = 0;
+    }
+
+    /// The last bytes, and how many came before them.
+    #[must_use]
+    pub fn window(&self) -> (&[u8], u64) {
+        (&self.window, self.base)
+    }
+
+    /// How many of the last bytes must not go on yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether more tokens were open at once than can be followed: then nobody knows whether
+    /// one was missed.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.saturated
+    }
+
+    fn look(&mut self, engine: &Engine, ended: bool, report: Report<'_>) {
+        let window = self.window.as_slice();
+        let mut still_open = Vec::new();
+        let mut settle = |verdict: Verdict, start: usize| match verdict {
+            Verdict::Nothing => {}
+            Verdict::Open(candidate) => still_open.push(candidate),
+            Verdict::Found(token) => tell(window, self.base, start, &token, report),
+        };
+        for candidate in self.open.drain(..) {
+            settle(engine.go_on(window, candidate, ended), candidate.start);
+        }
+        self.next = engine.search(window, self.next, |at, entry| {
+            let start = at.saturating_sub(usize::from(entry.offset));
+            settle(engine.read(window, at, entry, ended), start);
+        });
+        self.saturated |= still_open.len() > OPEN_MAX;
+        still_open.truncate(OPEN_MAX);
+        self.open = still_open;
+    }
+
+    /// Drops what nothing needs any more; the last [`PAST`] bytes stay.
+    pub fn forget(&mut self) {
+        let oldest = self.open.iter().map(|candidate| candidate.start).min();
+        let past = self.next.saturating_sub(PAST);
+        let drop = oldest.unwrap_or(past).min(past);
+        if drop == 0 {
+            return;
+        }
+        self.window.drain(..drop);
+        self.base += drop as u64;
+        self.next -= drop;
+        for candidate in &mut self.open {
+            candidate.start -= drop;
+        }
+        debug_assert!(self.window.len() <= LONGEST + PAST + SLICE);
+    }
+
+    /// Decides what is held, after the last bytes of a chunk.
+    pub fn hold(&mut self, engine: &Engine) {
+        let beginning = engine.beginning(&self.window);
+        let oldest = self.open.iter().map(|candidate| candidate.start).min();
+        let from = oldest.unwrap_or(beginning).min(beginning);
+        self.held = self.window.len().saturating_sub(from);
+    }
+}
+
+/// Looks at bytes that are all there, without copying them.
+pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
+    engine.search(bytes, 0, |at, entry| {
+        if let Verdict::Found(token) = engine.read(bytes, at, entry, true) {
+            let start = at.saturating_sub(usize::from(entry.offset));
+            tell(bytes, 0, start, &token, report);
+        }
+    });
+}
+
+/// Reports a token, with its bytes as they are when decoded.
+fn tell(window: &[u8], base: u64, start: usize, token: &Token, report: Report<'_>) {
+    let finding = Finding {
+        start: base + start as u64,
+        length: u32::try_from(token.length).unwrap_or(u32::MAX),
+        detector: token.detector,
+        coding: token.coding,
+    };
+    match token.coding {
+        Coding::Plain => {
+            let end = start.saturating_add(token.length);
+            report(finding, window.get(start..end).unwrap_or_default());
+        }
+        _ => report(finding, &token.decoded),
+    }
+}
+
+#[cfg(test)]
+mod tests;

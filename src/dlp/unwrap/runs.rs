@@ -1,0 +1,396 @@
+//! Runs of base64 and hexadecimal, decoded where they decode to text.
+//!
+//! Nobody says at which character of a run what was encoded begins, so every place is tried
+//! on each block of the run; hashes, images and names do not pass.
+
+use super::super::coding::Coding;
+use super::super::engine::Engine;
+use super::super::pass::Report;
+use super::View;
+use super::lane::Lane;
+
+/// Characters that are tried and decoded in one go.
+const BLOCK: usize = 16;
+const BLOCK_LONG: u64 = BLOCK as u64;
+/// The shortest run: a shorter one holds no token whose encoded beginning is not known.
+const RUN_MIN: usize = 32;
+/// Most bytes of a line's end and the next one's indentation.
+const BREAK_MAX: usize = 32;
+
+/// A way to read a run.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    coding: Coding,
+    /// At which character of a block it begins.
+    place: u64,
+    /// Characters of a group, and of those that tell whether it is text.
+    group: usize,
+    tried: usize,
+}
+
+const fn base64(place: u64) -> Unit {
+    Unit {
+        coding: Coding::Base64(0),
+        place,
+        group: 4,
+        tried: 12,
+    }
+}
+
+const fn hex(place: u64) -> Unit {
+    Unit {
+        coding: Coding::Hex,
+        place,
+        group: 2,
+        tried: 14,
+    }
+}
+
+const UNITS: [Unit; 6] = [base64(0), base64(1), base64(2), base64(3), hex(0), hex(1)];
+
+/// The run that is read, and what is decoded of it.
+#[derive(Debug)]
+pub struct Runs {
+    layers: u8,
+    /// No run begins before.
+    floor: u64,
+    /// Where to look for the next.
+    next: u64,
+    /// Where the run began, and where its next block does.
+    run: Option<(u64, u64)>,
+    lanes: [Option<Lane>; UNITS.len()],
+    /// What ended with a line, here, and may go on in the next.
+    broken: Option<(Lane, u64)>,
+    saturated: bool,
+}
+
+impl Runs {
+    pub(super) fn new(layers: u8) -> Self {
+        Self {
+            layers,
+            floor: 0,
+            next: 0,
+            run: None,
+            lanes: Default::default(),
+            broken: None,
+            saturated: false,
+        }
+    }
+
+    pub(super) fn look(&mut self, engine: &Engine, view: View<'_>, report: Report<'_>) {
+        loop {
+            let Some((from, at)) = self.run.take() else {
+                let Some(from) = self.find(engine, view, report) else {
+                    return;
+                };
+                self.run = Some((from, from));
+                continue;
+            };
+            let block = view.from(at).first_chunk::<BLOCK>();
+            if let Some(block) = block.filter(|block| block.iter().all(|byte| is_run(*byte))) {
+                self.block(engine, view, (from, at), block, report);
+                self.run = Some((from, at + BLOCK_LONG));
+                continue;
+            }
+            let rest = view.from(at);
+            let rest = rest.get(..BLOCK).unwrap_or(rest);
+            let more = rest.iter().take_while(|byte| is_run(**byte)).count();
+            if more == rest.len() && !view.ended {
+                self.run = Some((from, at));
+                return;
+            }
+            let end = at + more as u64;
+            self.end(engine, view, from, end, report);
+            (self.floor, self.next) = (end, end);
+        }
+    }
+
+    pub(super) fn flush(&mut self, engine: &Engine, report: Report<'_>) {
+        let broken = self.broken.iter_mut().map(|(lane, _)| lane);
+        for lane in self.lanes.iter_mut().flatten().chain(broken) {
+            lane.flush(engine, report);
+        }
+    }
+
+    pub(super) fn finish(&mut self, engine: &Engine, report: Report<'_>) {
+        let broken = self.broken.take().map(|(lane, _)| lane);
+        let lanes = self.lanes.iter_mut().filter_map(Option::take);
+        for lane in lanes.chain(broken) {
+            self.saturated |= lane.finish(engine, report);
+        }
+    }
+
+    pub(super) fn held_from(&self) -> Option<u64> {
+        let broken = self.broken.iter().map(|(lane, _)| lane);
+        let lanes = self.lanes.iter().flatten().chain(broken);
+        // Where there is text, what is not decoded yet may be the end of something.
+        let is_text = self.lanes.iter().any(Option::is_some);
+        let block = self.run.filter(|_| is_text).map(|(_, at)| at);
+        lanes.filter_map(Lane::held_from).chain(block).min()
+    }
+
+    pub(super) fn is_saturated(&self) -> bool {
+        self.saturated
+    }
+
+    /// Where the next run begins; `None` until more bytes tell.
+    fn find(&mut self, engine: &Engine, view: View<'_>, report: Report<'_>) -> Option<u64> {
+        if let Some((lane, end)) = self.broken.take() {
+            match line_break(view.from(end)) {
+                Break::Until(bytes) => {
+                    let mut lane = lane;
+                    lane.next = end + bytes as u64;
+                    let start = lane.next;
+                    let [first, ..] = &mut self.lanes;
+                    *first = Some(lane);
+                    return Some(start);
+                }
+                Break::Open if !view.ended => {
+                    self.broken = Some((lane, end));
+                    return None;
+                }
+                Break::Open | Break::None => self.saturated |= lane.finish(engine, report),
+            }
+        }
+        self.next = self.next.next_multiple_of(BLOCK_LONG);
+        let mut blocks = view.from(self.next).chunks_exact(BLOCK);
+        for block in &mut blocks {
+            if !(may_be_run(block) && block.iter().all(|byte| is_run(*byte))) {
+                self.next += BLOCK_LONG;
+                continue;
+            }
+            let floor = self.next.saturating_sub(BLOCK_LONG - 1).max(self.floor);
+            let before = view.between(floor.max(view.base), self.next);
+            let before = before.iter().rev().take_while(|byte| is_run(**byte));
+            let start = self.next - before.count() as u64;
+            let run = view.from(start);
+            let run = run.get(..RUN_MIN).unwrap_or(run);
+            if let Some(end) = run.iter().position(|byte| !is_run(*byte)) {
+                self.floor = start + end as u64;
+                self.next += BLOCK_LONG;
+            } else if run.len() == RUN_MIN {
+                return Some(start);
+            } else {
+                // At the end of the window; nothing is lost where nothing follows.
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Tries and decodes a whole block.
+    fn block(
+        &mut self,
+        engine: &Engine,
+        view: View<'_>,
+        (from, at): (u64, u64),
+        block: &[u8; BLOCK],
+        report: Report<'_>,
+    ) {
+        let is_hex = block.iter().all(u8::is_ascii_hexdigit);
+        for (unit, slot) in UNITS.iter().zip(&mut self.lanes) {
+            // Text in base64 does not look like hexadecimal.
+            let readable = is_hex == (unit.coding == Coding::Hex) && unit.reads(block);
+            if readable && slot.is_none() {
+                // What is before may be part of it.
+                let start = at.saturating_sub(BLOCK_LONG).max(from);
+                let lane = Lane::new(unit.coding, self.layers, start + unit.place);
+                *slot = Some(lane);
+            }
+            let Some(lane) = slot else {
+                continue;
+            };
+            unit.decode(engine, lane, view, at + BLOCK_LONG, report);
+            if !readable && let Some(lane) = slot.take() {
+                self.saturated |= lane.finish(engine, report);
+            }
+        }
+    }
+
+    /// The run ends before `end`.
+    fn end(&mut self, engine: &Engine, view: View<'_>, from: u64, end: u64, report: Report<'_>) {
+        let breaks = matches!(view.from(end).first(), None | Some(b'\r' | b'\n' | b'\\'));
+        for (unit, slot) in UNITS.iter().zip(&mut self.lanes) {
+            let lane = slot.take().or_else(|| {
+                let start = unit.reads_last(view, from, end)?;
+                Some(Lane::new(unit.coding, self.layers, start))
+            });
+            let Some(mut lane) = lane else {
+                continue;
+            };
+            unit.decode(engine, &mut lane, view, end, report);
+            if breaks && lane.next == end && self.broken.is_none() && unit.group > 2 {
+                self.broken = Some((lane, end));
+                continue;
+            }
+            // What is left of a group of base64 is bytes, too.
+            let left: Vec<u8> = view.between(lane.next, end).to_vec();
+            let bytes = unit.coding.decode(&left, BLOCK).bytes;
+            lane.push(engine, &bytes, end, report);
+            self.saturated |= lane.finish(engine, report);
+        }
+    }
+}
+
+impl Unit {
+    /// Whether a block decodes to text.
+    fn reads(self, block: &[u8]) -> bool {
+        let place = usize::try_from(self.place).unwrap_or(0);
+        let tried = block.get(place..place + self.tried).unwrap_or_default();
+        tried.len() == self.tried
+            && tried
+                .chunks_exact(self.group)
+                .all(|group| read(group, is_text))
+    }
+
+    /// Where to decode from, if the last characters of a run decode to text.
+    fn reads_last(self, view: View<'_>, from: u64, end: u64) -> Option<u64> {
+        let first = from + self.place;
+        let group = self.group as u64;
+        let last = end.checked_sub(self.tried as u64)?.checked_sub(first)?;
+        let tried = first + last / group * group;
+        let text = view.between(tried, tried + self.tried as u64);
+        let mut groups = text.chunks_exact(self.group);
+        let hex = self.coding != Coding::Hex || text.iter().all(u8::is_ascii_hexdigit);
+        let reads = hex && groups.all(|group| read(group, is_text));
+        reads.then(|| tried.saturating_sub(BLOCK_LONG).max(first))
+    }
+
+    /// Decodes all whole groups before `end`.
+    fn decode(
+        self,
+        engine: &Engine,
+        lane: &mut Lane,
+        view: View<'_>,
+        end: u64,
+        report: Report<'_>,
+    ) {
+        let raw = view.between(lane.next, end);
+        let mut bytes = [0; BLOCK * 2];
+        let mut room = bytes.iter_mut();
+        let mut groups = raw.chunks_exact(self.group);
+        for group in &mut groups {
+            read(group, |byte| {
+                if let Some(place) = room.next() {
+                    *place = byte;
+                }
+                true
+            });
+        }
+        let written = BLOCK * 2 - room.len();
+        let next = end.saturating_sub(groups.remainder().len() as u64);
+        let bytes = bytes.get(..written).unwrap_or_default();
+        lane.push(engine, bytes, next.max(lane.next), report);
+    }
+}
+
+/// Decodes one group, until a byte is not wanted.
+#[inline]
+fn read(group: &[u8], mut wanted: impl FnMut(u8) -> bool) -> bool {
+    match *group {
+        [high, low] => wanted(low_byte(digit(high) * 16 + digit(low))),
+        [a, b, c, d] => {
+            let bits = value(a) << 18 | value(b) << 12 | value(c) << 6 | value(d);
+            wanted(low_byte(bits >> 16)) && wanted(low_byte(bits >> 8)) && wanted(low_byte(bits))
+        }
+        _ => false,
+    }
+}
+
+enum Break {
+    /// The next line goes on after so many bytes.
+    Until(usize),
+    /// More bytes tell.
+    Open,
+    /// None.
+    None,
+}
+
+/// The end of a line, as it is or escaped in a string, and what the next is indented with.
+fn line_break(bytes: &[u8]) -> Break {
+    let mut at = 0;
+    while at < BREAK_MAX {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += match rest {
+            [] | [b'\\'] => return Break::Open,
+            [b'\r' | b'\n', ..] => 1,
+            [b'\\', b'r' | b'n', ..] => 2,
+            [b' ' | b'\t', ..] if at > 0 => 1,
+            [byte, ..] if at > 0 && is_run(*byte) => return Break::Until(at),
+            _ => return Break::None,
+        };
+    }
+    Break::None
+}
+
+/// What is surely no run: text has a space, a quote, a bracket or an end of a line in nearly
+/// every block.
+#[inline]
+fn may_be_run(block: &[u8]) -> bool {
+    const LOWEST: u64 = 0x2b2b_2b2b_2b2b_2b2b;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, _) = block.as_chunks::<8>();
+    words.iter().all(|word| {
+        let word = u64::from_le_bytes(*word);
+        word.wrapping_sub(LOWEST) & !word & HIGH == 0
+    })
+}
+
+#[inline]
+fn is_run(byte: u8) -> bool {
+    value_of(byte) < 64
+}
+
+#[inline]
+fn value(byte: u8) -> u32 {
+    u32::from(value_of(byte))
+}
+
+/// What a hexadecimal digit stands for.
+#[inline]
+fn digit(byte: u8) -> u32 {
+    // The letters are 0x41 and 0x61.
+    u32::from((byte & 15) + 9 * (byte >> 6))
+}
+
+#[inline]
+fn value_of(byte: u8) -> u8 {
+    VALUES.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
+fn low_byte(bits: u32) -> u8 {
+    bits as u8
+}
+
+/// Letters, digits, punctuation and ends of lines, and the zeros of UTF-16.
+#[inline]
+fn is_text(byte: u8) -> bool {
+    matches!(byte, 0 | b'\t' | b'\n' | b'\r' | b' '..=b'~')
+}
+
+/// What each character of either alphabet of base64 stands for (RFC 4648 §4 and §5).
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut byte = 0_u8;
+    loop {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => u8::MAX,
+        };
+        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+        {
+            values[byte as usize] = value;
+        }
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    values
+};
