@@ -261,7 +261,7 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
             (
                 format!("GET /a?q={twice} HTTP/1.1"),
                 "",
-                "in the query, in percent-encoding",
+                "in the query, in escapes",
             ),
             (
                 "POST /a HTTP/1.1".to_owned(),

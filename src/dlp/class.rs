@@ -138,7 +138,9 @@ mod tests {
         assert_eq!(Class::default().negated().bytes().count(), 256);
         let few: Vec<u8> = [0, 63, 64, 200, 255].into();
         let mut class = Class::default();
-        few.iter().for_each(|byte| class.insert(*byte));
+        for byte in &few {
+            class.insert(*byte);
+        }
         assert!(class.bytes().eq(few));
     }
 }

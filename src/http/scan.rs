@@ -99,6 +99,8 @@ pub struct Found(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     detections: Vec<Detection>,
+    /// Where each was found first, by detector and fingerprint.
+    places: Vec<(Place, Box<str>, String)>,
     in_path: bool,
     in_query: bool,
     scanned: u64,
@@ -116,6 +118,35 @@ impl Found {
     pub fn in_target(&self) -> (bool, bool) {
         let state = self.0.lock();
         (state.in_path, state.in_query)
+    }
+
+    /// Whether this was not found at the same place before: what is encoded is found in more
+    /// than one way.
+    fn is_new(&self, place: &Place, detection: &Detection) -> bool {
+        let mut state = self.0.lock();
+        state.in_path |= *place == Place::Path;
+        state.in_query |= *place == Place::Query;
+        let known = state.places.iter().any(|(seen, detector, fingerprint)| {
+            let same = (detector, fingerprint) == (&detection.detector, &detection.fingerprint);
+            seen == place && same
+        });
+        if !known && state.places.len() < RECORDED {
+            let Detection {
+                detector,
+                fingerprint,
+                ..
+            } = detection;
+            let seen = (place.clone(), detector.clone(), fingerprint.clone());
+            state.places.push(seen);
+        }
+        !known
+    }
+
+    fn record(&self, detection: Detection) {
+        let mut state = self.0.lock();
+        if state.detections.len() < RECORDED {
+            state.detections.push(detection);
+        }
     }
 
     /// Bytes that were looked at.
@@ -291,13 +322,9 @@ impl Scanner {
             "{} {} must not leave (detector `{}`); remove it from the request",
             detector.title, detection.place, detector.name
         );
-        self.metrics.dlp.found(&detector.name, action.word());
-        let mut state = self.found.0.lock();
-        state.in_path |= *place == Place::Path;
-        state.in_query |= *place == Place::Query;
-        let known = state.detections.contains(&detection);
-        if state.detections.len() < RECORDED && !known {
-            state.detections.push(detection);
+        if self.found.is_new(place, &detection) {
+            self.metrics.dlp.found(&detector.name, action.word());
+            self.found.record(detection);
         }
         (action == Action::Block).then(|| Refusal::new(Reason::Detected, sentence))
     }
