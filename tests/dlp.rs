@@ -12,6 +12,8 @@
 )]
 
 mod common;
+#[path = "dlp/long.rs"]
+mod long;
 #[path = "dlp/recall.rs"]
 mod recall;
 
@@ -36,6 +38,7 @@ admin = "127.0.0.1:9464"
 interfaces = ["lan0"]
 [limits]
 hold_bytes = "64KiB"
+decoded_request_bytes = "4MiB"
 [upstream]
 trust = ["upstream-ca.pem"]
 allow_networks = ["203.0.113.0/24", "2001:db8:1::/64"]
@@ -72,6 +75,26 @@ agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/strict"]
 dlp = "strict"
+[[rule]]
+name = "limit-alert"
+agents = ["alice"]
+hosts = ["good.test"]
+paths = ["/limit-alert"]
+dlp = "default"
+on_limit = "alert"
+[[rule]]
+name = "limit-allow"
+agents = ["alice"]
+hosts = ["good.test"]
+paths = ["/limit-allow"]
+dlp = "default"
+on_limit = "allow"
+[[rule]]
+name = "silent"
+agents = ["alice"]
+hosts = ["good.test"]
+paths = ["/silent"]
+dlp = "default"
 [[rule]]
 name = "all"
 agents = ["alice"]
@@ -127,6 +150,10 @@ impl<'w> Lab<'w> {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         }
         let server = Upstream::https(&world.internet, SERVER, 443, tls, |_| Answer::ok("fine"));
+        Self::with_server(world, server)
+    }
+
+    fn with_server(world: &'w World, server: Upstream) -> Self {
         let builder = world.gateway_builder(CONFIG).rule("rules.toml", RULES);
         let folder = world.path("gateway").join("detectors");
         std::fs::create_dir_all(&folder).unwrap();
@@ -428,6 +455,69 @@ fn compressed_bodies_and_forms_hide_nothing() {
         );
         let response = lab.ask(form, format!("a=1&key={key}&b=2").as_bytes());
         refused(&response, "private key", "in the decoded body at byte 8");
+    });
+}
+
+#[test]
+fn what_cannot_be_decoded_follows_the_rule() {
+    inside(|| {
+        let world = World::new();
+        let lab = Lab::new(&world, false);
+        let gzip = |data: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+            gzip.write_all(data).unwrap();
+            gzip.finish().unwrap()
+        };
+        // One shrinks more than any content does, one is over `decoded_request_bytes`.
+        let mut state = 1_u32;
+        let letters: Vec<u8> = (0..20_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'a' + (state >> 24) as u8 % 26
+            })
+            .collect();
+        let (bomb, long) = (gzip(&vec![0; 3 << 20]), gzip(&letters.repeat(260)));
+        let too_much = "decodes to more bytes than can be scanned";
+        for (count, (path, action, arrives)) in (1..).zip([
+            ("/silent", "block", false),
+            ("/limit-alert", "alert", true),
+            ("/limit-allow", "allow", true),
+        ]) {
+            for (coding, body, why, records) in [
+                (
+                    "foo",
+                    &b"no such coding"[..],
+                    "has an encoding that cannot be scanned",
+                    1,
+                ),
+                ("gzip", &bomb, too_much, 1),
+                ("gzip", &long, too_much, 2),
+            ] {
+                let head = format!("POST {path} HTTP/1.1\r\ncontent-encoding: {coding}");
+                let response = lab.ask(&head, body);
+                if arrives {
+                    assert_eq!(response.status, 200);
+                    let seen = lab.server.wait_requests(1).pop().unwrap();
+                    assert!(seen.target == path && seen.body == body);
+                } else {
+                    refused(&response, why, "send it without");
+                }
+                let wanted = format!("unscanned {action} - the body {why}");
+                let told = |record: &Value| detections(record) == wanted;
+                lab.gateway.wait_records(records, told);
+            }
+            let labels = [("detector", "unscanned"), ("action", action)];
+            let counted = lab.gateway.metric("portreeve_dlp_findings_total", &labels);
+            assert!(counted >= 3.0, "{count} {counted}");
+        }
+        // As it is, it is scanned all the same; also where the rule says nothing of it.
+        for head in [
+            "POST /silent HTTP/1.1",
+            "POST /limit-allow HTTP/1.1\r\ncontent-encoding: foo",
+        ] {
+            let response = lab.ask(head, anthropic().as_bytes());
+            refused(&response, "Anthropic key", "in the body");
+        }
     });
 }
 

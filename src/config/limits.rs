@@ -19,7 +19,7 @@ const BUFFER_MAX: u64 = 1 << 24;
 const HOLD_MAX: u64 = 1 << 30;
 /// The most memory for held bodies.
 const HELD_MAX: u64 = 1 << 40;
-/// The most that a compressed response may decode to.
+/// The most that a compressed body may decode to.
 const DECODED_MAX: u64 = 1 << 40;
 /// The longest timeout.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 86_400);
@@ -99,8 +99,12 @@ impl Check<'_> {
 
     /// What passes without being kept.
     fn passing_bytes(&mut self, written: &written::Limits, limits: &mut Limits) {
-        let decoded = written.decoded_bytes.as_ref();
-        limits.decoded_bytes = self.bytes(decoded, BUFFER_MIN, DECODED_MAX, limits.decoded_bytes);
+        let mut decoded = |text: &Option<Text>, default| {
+            self.bytes(text.as_ref(), BUFFER_MIN, DECODED_MAX, default)
+        };
+        limits.decoded_bytes = decoded(&written.decoded_bytes, limits.decoded_bytes);
+        limits.decoded_request_bytes =
+            decoded(&written.decoded_request_bytes, limits.decoded_request_bytes);
         limits.message_bytes = self.bytes_or_unlimited(written.message_bytes.as_ref());
         limits.splice_bytes = self.bytes_or_unlimited(written.splice_bytes.as_ref());
     }

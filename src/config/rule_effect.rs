@@ -76,6 +76,7 @@ impl Check<'_> {
             ("cookies", rule.cookies.as_ref().map(Spanned::span)),
             ("dlp", rule.dlp.as_ref().map(Spanned::span)),
             ("websocket", rule.websocket.as_ref().map(Spanned::span)),
+            ("on_limit", rule.on_limit.as_ref().map(Spanned::span)),
             (
                 "share_upstream",
                 rule.share_upstream.as_ref().map(Spanned::span),
@@ -132,6 +133,7 @@ impl Check<'_> {
                 rule.record_query.as_ref().map(Spanned::span),
             ),
             ("dlp", rule.dlp.as_ref().map(Spanned::span)),
+            ("on_limit", rule.on_limit.as_ref().map(Spanned::span)),
             ("websocket", rule.websocket.as_ref().map(Spanned::span)),
             // Clear HTTP has no TLS to pass, and any host is no name to pass it to.
             ("schemes", rule.schemes.as_ref().map(Spanned::span)),

@@ -15,7 +15,7 @@ use super::units::Complaint;
 use super::written;
 use crate::name::{AgentName, CredentialName, RuleName};
 use crate::policy::agents::is_reserved;
-use crate::policy::rule::{Agents, Dlp, Place, Rule, Tls};
+use crate::policy::rule::{Agents, Dlp, OnLimit, Place, Rule, Tls};
 
 /// What rules refer to, and what all files share.
 pub(super) struct Known<'a> {
@@ -77,6 +77,7 @@ impl Check<'_> {
         let spec = credential.and_then(|name| known.credentials.spec(name));
         let attached = spec.and_then(|spec| spec.attach.header());
         let tls = self.tls(rule);
+        let dlp = self.dlp(rule);
         Rule {
             name: name.unwrap_or_else(|| RuleName::new("?")),
             place: self.file.place(table.span().start),
@@ -108,13 +109,14 @@ impl Check<'_> {
             cookies: self.cookies(rule),
             share_upstream: is_true(rule.share_upstream.as_ref()),
             record_query: is_true(rule.record_query.as_ref()),
-            dlp: self.dlp(rule),
+            dlp,
             tls,
             // A list of methods says what may leave, and a WebSocket carries anything.
             websocket: rule
                 .websocket
                 .as_ref()
                 .map_or(rule.methods.is_none(), |flag| *flag.get_ref()),
+            on_limit: self.on_limit(rule, dlp),
         }
     }
 
@@ -167,6 +169,22 @@ impl Check<'_> {
         let text = rule.dlp.as_ref();
         text.and_then(|text| self.word("dlp", text, &words))
             .unwrap_or_default()
+    }
+
+    fn on_limit(&mut self, rule: &written::Rule, dlp: Dlp) -> OnLimit {
+        let words = [
+            ("deny", OnLimit::Deny),
+            ("alert", OnLimit::Alert),
+            ("allow", OnLimit::Allow),
+        ];
+        let Some(text) = &rule.on_limit else {
+            return OnLimit::Deny;
+        };
+        if dlp == Dlp::Off {
+            let message = "`on_limit` means nothing where nothing is scanned";
+            self.error(text.span(), message, "set `dlp`, or leave `on_limit` out");
+        }
+        self.word("on_limit", text, &words).unwrap_or_default()
     }
 
     fn tls(&mut self, rule: &written::Rule) -> Tls {

@@ -187,6 +187,8 @@ pub struct Limits {
     /// Bytes that a compressed response may decode to where the gateway looks into it for
     /// echoes of credentials; longer ones are cut. Default 1GiB.
     pub decoded_bytes: usize,
+    /// What a compressed request may decode to where it is scanned.
+    pub decoded_request_bytes: usize,
     /// Streams of one HTTP/2 connection at a time. Default 100.
     pub streams: u32,
     /// HTTP/2 control frames a peer may send at a time beyond those its messages call for; a
@@ -243,6 +245,7 @@ impl Default for Limits {
             message_bytes: None,
             splice_bytes: None,
             decoded_bytes: 1 << 30,
+            decoded_request_bytes: 64 << 20,
             streams: 100,
             control_frames: 10_000,
             upstream_connections: 10_000,

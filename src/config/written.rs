@@ -99,6 +99,7 @@ table! {
         message_bytes: Option<Text>,
         splice_bytes: Option<Text>,
         decoded_bytes: Option<Text>,
+        decoded_request_bytes: Option<Text>,
         streams: Option<Number>,
         control_frames: Option<Number>,
         upstream_connections: Option<Number>,
@@ -212,6 +213,7 @@ table! {
         share_upstream: Option<Spanned<bool>>,
         record_query: Option<Spanned<bool>>,
         dlp: Option<Text>,
+        on_limit: Option<Text>,
         tls: Option<Text>,
         websocket: Option<Spanned<bool>>,
     }

@@ -325,6 +325,7 @@ fn settings(config: &Config) -> Settings {
         decoded_bytes: config.limits.decoded_bytes as u64,
         message_bytes: config.limits.message_bytes,
         splice_bytes: config.limits.splice_bytes,
+        decoded_request_bytes: config.limits.decoded_request_bytes as u64,
         streams: config.limits.streams,
         control_frames: config.limits.control_frames,
         timeouts: Timeouts {

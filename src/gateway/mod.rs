@@ -65,6 +65,8 @@ pub struct Settings {
     pub message_bytes: Option<u64>,
     /// Most bytes of a spliced connection, both ways.
     pub splice_bytes: Option<u64>,
+    /// What a compressed request may decode to where it is scanned.
+    pub decoded_request_bytes: u64,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
     /// HTTP/2 control frames beyond what the agent's messages call for.

@@ -22,7 +22,7 @@ use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::upstream::{Exchange, Extras, Key, Outgoing, Switched};
 use crate::http::websocket::Offer;
-use crate::policy::rule::{Cookies, Dlp};
+use crate::policy::rule::{Cookies, Dlp, OnLimit};
 use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
 
@@ -233,6 +233,8 @@ fn scanner(
     Some(Scanner {
         detectors: active.detectors.clone(),
         profile,
+        on_limit: allowed.rule().map_or(OnLimit::Deny, |rule| rule.on_limit),
+        decoded_bytes: connection.gateway.settings.decoded_request_bytes,
         host: allowed.request().authority.host.clone(),
         key: connection.gateway.fingerprints.clone(),
         found: outcome.found().clone(),

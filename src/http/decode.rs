@@ -2,7 +2,7 @@
 //!
 //! What is decoded is never kept: it goes from the decoder into the scan, piece by piece, so
 //! that a bomb costs time up to its budget and no memory. What cannot be decoded, or is over
-//! budget, cannot be judged and is refused.
+//! budget, cannot be judged; the rule's `on_limit` says what follows.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,21 +15,32 @@ use parking_lot::Mutex;
 
 use super::scan::{Place, Scanner};
 use crate::dlp::{Finding, Stream};
-use crate::error::{Reason, Refusal};
+use crate::error::Refusal;
 
+/// The limit of decoded bytes, as it is configured.
+const DECODED_LIMIT: &str = "limits.decoded_request_bytes";
 /// Most encodings on top of each other.
 const LAYERS: usize = 2;
-/// Most decoded bytes of a body.
-const DECODED_MAX: u64 = 256 << 20;
 /// From this many decoded bytes on, no more than [`RATIO_MAX`] for each that came.
 const RATIO_FROM: u64 = 1 << 20;
 const RATIO_MAX: u64 = 200;
+/// The same for what is between two encodings: it is compressed itself, so it hardly shrank.
+const BETWEEN_RATIO_MAX: u64 = 4;
 /// Raw bytes that are decoded in one go; also how finely is known which of them hold what.
 const PIECE: usize = 256;
 /// Bytes of a decoder's own buffer.
 const BUFFER: usize = 16 * 1024;
 /// The largest window of zstd, as a power of two: what every decoder must take (RFC 9659).
 const ZSTD_WINDOW: u32 = 23;
+
+/// Why decoding ended.
+#[derive(Clone, Debug)]
+pub enum Stop {
+    /// On a finding that blocks.
+    Found(Refusal),
+    /// It cannot be decoded within its budget: what the body is or does.
+    Limit(&'static str),
+}
 
 /// Decodes and scans one body.
 pub struct Decoding {
@@ -45,37 +56,53 @@ pub struct Decoding {
 struct View {
     scanner: Scanner,
     stream: Stream,
-    refusal: Option<Refusal>,
+    stop: Option<Stop>,
     decoded: u64,
     most: u64,
+    between: u64,
+    between_most: u64,
 }
 
 /// Where the last decoder writes.
 struct Sink(Arc<Mutex<View>>);
 
+/// Counts what one decoder gives the next.
+struct Between {
+    view: Arc<Mutex<View>>,
+    next: Box<dyn Write + Send>,
+}
+
 impl Decoding {
     /// What a body with these headers needs; `None` for none.
     ///
     /// # Errors
-    /// An encoding that is not known, or too many: [`Reason::Detected`].
-    pub fn new(headers: &HeaderMap, scanner: &Scanner) -> Result<Option<Self>, Refusal> {
+    /// [`Stop::Limit`]: an encoding that is not known, or too many.
+    pub fn new(headers: &HeaderMap, scanner: &Scanner) -> Result<Option<Self>, Stop> {
         let codings = codings(headers);
         if codings.is_empty() {
             return Ok(None);
         }
         if codings.len() > LAYERS {
-            return Err(cannot("has more than two encodings on top of each other"));
+            return Err(Stop::Limit(
+                "has more than two encodings on top of each other",
+            ));
         }
         let view = Arc::new(Mutex::new(View {
             scanner: scanner.clone(),
             stream: Stream::new(),
-            refusal: None,
+            stop: None,
             decoded: 0,
             most: RATIO_FROM,
+            between: 0,
+            between_most: RATIO_FROM,
         }));
         let mut chain: Box<dyn Write + Send> = Box::new(Sink(view.clone()));
         // The first named was applied first, so it is decoded last (RFC 9110 §8.4).
-        for coding in &codings {
+        for (place, coding) in codings.iter().enumerate() {
+            if place > 0 {
+                let (view, next) = (view.clone(), chain);
+                chain = Box::new(Between { view, next });
+            }
             chain = decoder(coding, chain)?;
         }
         Ok(Some(Self {
@@ -90,12 +117,11 @@ impl Decoding {
     /// Decodes and scans the next bytes.
     ///
     /// # Errors
-    /// What was found, or that it cannot be decoded: [`Reason::Detected`].
-    pub fn push(&mut self, data: &[u8]) -> Result<(), Refusal> {
+    /// What was found, or that it cannot be decoded.
+    pub fn push(&mut self, data: &[u8]) -> Result<(), Stop> {
         for piece in data.chunks(PIECE) {
             self.raw = self.raw.saturating_add(piece.len() as u64);
-            let most = self.raw.saturating_mul(RATIO_MAX).max(RATIO_FROM);
-            self.view.lock().most = most.min(DECODED_MAX);
+            self.view.lock().budget(self.raw);
             let written = self.chain.write_all(piece);
             let written = written.and_then(|()| self.chain.flush());
             self.verdict(written)?;
@@ -108,13 +134,13 @@ impl Decoding {
     ///
     /// # Errors
     /// As [`Decoding::push`].
-    pub fn finish(&mut self) -> Result<(), Refusal> {
+    pub fn finish(&mut self) -> Result<(), Stop> {
         let flushed = self.chain.flush();
         self.verdict(flushed)?;
         let mut view = self.view.lock();
         view.scan(None);
         self.held = 0;
-        view.refusal.take().map_or(Ok(()), Err)
+        view.stop.take().map_or(Ok(()), Err)
     }
 
     /// How many of the last raw bytes must not go on yet: those that hold a token that is
@@ -124,11 +150,11 @@ impl Decoding {
         self.held
     }
 
-    fn verdict(&self, written: io::Result<()>) -> Result<(), Refusal> {
-        if let Some(refusal) = self.view.lock().refusal.take() {
-            return Err(refusal);
+    fn verdict(&self, written: io::Result<()>) -> Result<(), Stop> {
+        if let Some(stop) = self.view.lock().stop.take() {
+            return Err(stop);
         }
-        written.map_err(|_| cannot("is not encoded as its `Content-Encoding` says"))
+        written.map_err(|_| Stop::Limit("is not encoded as its `Content-Encoding` says"))
     }
 
     fn mark(&mut self) {
@@ -162,16 +188,29 @@ impl fmt::Debug for Decoding {
 }
 
 impl View {
+    /// What may be decoded from so many bytes.
+    fn budget(&mut self, raw: u64) {
+        let most = |ratio: u64| raw.saturating_mul(ratio).max(RATIO_FROM);
+        self.most = most(RATIO_MAX).min(self.scanner.decoded_bytes);
+        self.between_most = most(BETWEEN_RATIO_MAX);
+    }
+
+    fn over_budget(&mut self) {
+        self.scanner.metrics.state.limit_reached(DECODED_LIMIT);
+        self.stop
+            .get_or_insert(Stop::Limit("decodes to more bytes than can be scanned"));
+    }
+
     fn scan(&mut self, data: Option<&[u8]>) {
         let Self {
             scanner,
             stream,
-            refusal,
+            stop,
             ..
         } = self;
         let mut report = |finding: Finding, data: &[u8]| {
             let blocked = scanner.judge(&Place::Decoded, &finding, data);
-            *refusal = refusal.take().or(blocked);
+            *stop = stop.take().or(blocked.map(Stop::Found));
         };
         let engine = scanner.detectors.engine();
         match data {
@@ -179,7 +218,7 @@ impl View {
             None => stream.finish(engine, &mut report),
         }
         if stream.is_saturated() {
-            refusal.get_or_insert_with(Scanner::saturated);
+            stop.get_or_insert_with(|| Stop::Found(Scanner::saturated()));
         }
     }
 }
@@ -189,13 +228,12 @@ impl Write for Sink {
         let mut view = self.0.lock();
         view.decoded = view.decoded.saturating_add(data.len() as u64);
         if view.decoded > view.most {
-            view.refusal
-                .get_or_insert_with(|| cannot("decodes to more bytes than can be scanned"));
+            view.over_budget();
         } else {
             view.scan(Some(data));
         }
-        match view.refusal {
-            // Ends the decoder; the refusal says why.
+        match view.stop {
+            // Ends the decoder; the stop says why.
             Some(_) => Err(io::ErrorKind::InvalidData.into()),
             None => Ok(data.len()),
         }
@@ -203,6 +241,47 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Write for Between {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.next.write(data)?;
+        let mut view = self.view.lock();
+        view.between = view.between.saturating_add(written as u64);
+        if view.between > view.between_most {
+            view.over_budget();
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.next.flush()
+    }
+}
+
+/// Brotli without large windows (RFC 7932 §9.1 reserves how their streams begin): one could
+/// ask for a gibibyte.
+struct Brotli {
+    decoder: brotli_decompressor::DecompressorWriter<Box<dyn Write + Send>>,
+    begun: bool,
+}
+
+impl Write for Brotli {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        const LARGE_WINDOW: u8 = 0x11;
+        if let (false, Some(first)) = (self.begun, data.first()) {
+            if first & 0x7f == LARGE_WINDOW {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.begun = true;
+        }
+        self.decoder.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.decoder.flush()
     }
 }
 
@@ -242,7 +321,8 @@ impl Write for Deflate {
     }
 }
 
-/// The encodings, in the order in which they were applied, without `identity`.
+/// The encodings, in the order in which they were applied, without `identity` and
+/// `aws-chunked`: that puts signatures between pieces of the body and leaves them readable.
 fn codings(headers: &HeaderMap) -> Vec<String> {
     let fields = headers.get_all(header::CONTENT_ENCODING);
     let names = fields
@@ -250,31 +330,26 @@ fn codings(headers: &HeaderMap) -> Vec<String> {
         .flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
     names
         .map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase())
-        .filter(|name| !name.is_empty() && name != "identity")
+        .filter(|name| !["", "identity", "aws-chunked"].contains(&name.as_str()))
         .collect()
 }
 
-fn decoder(coding: &str, next: Box<dyn Write + Send>) -> Result<Box<dyn Write + Send>, Refusal> {
+fn decoder(coding: &str, next: Box<dyn Write + Send>) -> Result<Box<dyn Write + Send>, Stop> {
     Ok(match coding {
         "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(next)),
         "deflate" => Box::new(Deflate::Unknown(Some(next))),
-        "br" => Box::new(brotli_decompressor::DecompressorWriter::new(next, BUFFER)),
+        "br" => Box::new(Brotli {
+            decoder: brotli_decompressor::DecompressorWriter::new(next, BUFFER),
+            begun: false,
+        }),
         "zstd" => {
-            let mut decoder = zstd::stream::write::Decoder::new(next)
-                .map_err(|_| cannot("needs a decoder that cannot be had"))?;
-            decoder
-                .window_log_max(ZSTD_WINDOW)
-                .map_err(|_| cannot("needs a decoder that cannot be had"))?;
+            let failed = |_| Stop::Limit("needs a decoder that cannot be had");
+            let mut decoder = zstd::stream::write::Decoder::new(next).map_err(failed)?;
+            decoder.window_log_max(ZSTD_WINDOW).map_err(failed)?;
             Box::new(decoder)
         }
-        _ => return Err(cannot("has an encoding that cannot be scanned")),
+        _ => return Err(Stop::Limit("has an encoding that cannot be scanned")),
     })
-}
-
-fn cannot(why: &str) -> Refusal {
-    let sentence =
-        format!("the request's body {why}; send it without, or with gzip, deflate, br or zstd");
-    Refusal::new(Reason::Detected, sentence)
 }
 
 #[cfg(test)]

@@ -3,32 +3,33 @@
 //! become a finding let go.
 
 mod message;
+mod scanned;
 
-use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::hmac;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 
 pub use self::message::Messages;
-use super::body::{Body, BodyError};
-use super::decode::Decoding;
+pub use self::scanned::Scanned;
+use super::body::Body;
+use super::decode::{Decoding, Stop};
 use crate::audit::Detection;
-use crate::dlp::{self, Action, Detectors, Finding, Profile, Stream};
+use crate::dlp::{self, Action, Detectors, Finding, Profile};
 use crate::error::{Reason, Refusal};
 use crate::metrics::Metrics;
 use crate::name::Host;
 use crate::policy::path::Target;
+use crate::policy::rule::OnLimit;
 
 /// Most findings of one request that are recorded; more are counted.
 const RECORDED: usize = 32;
+/// Stands in records and metrics for a detector where a body was not scanned to its end.
+const UNSCANNED: &str = "unscanned";
 /// Hexadecimal digits of a fingerprint.
 const FINGERPRINT: usize = 16;
 
@@ -194,6 +195,10 @@ pub struct Scanner {
     pub detectors: Arc<Detectors>,
     /// How strictly.
     pub profile: Profile,
+    /// What follows where the body cannot be decoded.
+    pub on_limit: OnLimit,
+    /// Most bytes that a body is decoded to.
+    pub decoded_bytes: u64,
     /// Where the request goes.
     pub host: Host,
     /// Keys fingerprints.
@@ -230,31 +235,25 @@ impl Scanner {
         if body.is_end_stream() {
             return Ok(body);
         }
-        let mut decoding = Decoding::new(headers, &self)?;
+        let mut decoding = match Decoding::new(headers, &self) {
+            Ok(decoding) => decoding,
+            Err(stop) => self.stopped(stop).map(|()| None)?,
+        };
         if let Body::Held(data, trailers) = &body {
             self.bytes(&Place::Body, data)?;
             if is_form(headers) {
                 self.form(data)?;
             }
             if let Some(decoding) = &mut decoding {
-                decoding.push(data)?;
-                decoding.finish()?;
+                let decoded = decoding.push(data).and_then(|()| decoding.finish());
+                decoded.or_else(|stop| self.stopped(stop))?;
             }
             if let Some(trailers) = trailers {
                 self.fields(trailers, Place::Trailer)?;
             }
             return Ok(body);
         }
-        Ok(Body::Scanned(Box::new(Scanned {
-            body,
-            scanner: self,
-            stream: Stream::new(),
-            decoding,
-            waiting: VecDeque::new(),
-            bytes: 0,
-            trailers: None,
-            ended: false,
-        })))
+        Ok(Body::Scanned(Box::new(Scanned::new(body, self, decoding))))
     }
 
     fn fields(&self, fields: &HeaderMap, place: fn(HeaderName) -> Place) -> Result<(), Refusal> {
@@ -329,6 +328,35 @@ impl Scanner {
         (action == Action::Block).then(|| Refusal::new(Reason::Detected, sentence))
     }
 
+    /// What follows where decoding ended early.
+    ///
+    /// # Errors
+    /// What was found; where `on_limit` denies, that the body could not be judged.
+    fn stopped(&self, stop: Stop) -> Result<(), Refusal> {
+        let why = match stop {
+            Stop::Found(refusal) => return Err(refusal),
+            Stop::Limit(why) => why,
+        };
+        let action = match self.on_limit {
+            OnLimit::Deny => "block",
+            OnLimit::Alert => "alert",
+            OnLimit::Allow => "allow",
+        };
+        self.metrics.dlp.found(UNSCANNED, action);
+        self.found.record(Detection {
+            detector: UNSCANNED.into(),
+            action,
+            place: format!("the body {why}"),
+            fingerprint: "-".to_owned(),
+        });
+        if self.on_limit != OnLimit::Deny {
+            return Ok(());
+        }
+        let sentence =
+            format!("the request's body {why}; send it without, or with gzip, deflate, br or zstd");
+        Err(Refusal::new(Reason::Detected, sentence))
+    }
+
     /// More tokens were open at once than can be followed.
     pub(super) fn saturated() -> Refusal {
         Refusal::new(
@@ -345,129 +373,4 @@ fn is_form(headers: &HeaderMap) -> bool {
         let start = value.as_bytes().get(..FORM.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(FORM))
     })
-}
-
-/// A body that is scanned while it streams. On a finding that blocks it fails, and what sends
-/// it breaks off: the server sees neither the whole of the data nor an end of the body.
-#[derive(Debug)]
-pub struct Scanned {
-    body: Body,
-    scanner: Scanner,
-    stream: Stream,
-    decoding: Option<Decoding>,
-    /// What came and has not gone on.
-    waiting: VecDeque<Bytes>,
-    /// Bytes in `waiting`.
-    bytes: usize,
-    trailers: Option<HeaderMap>,
-    ended: bool,
-}
-
-impl Scanned {
-    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
-        self.look(Some(&data))?;
-        if let Some(decoding) = &mut self.decoding {
-            decoding.push(&data)?;
-        }
-        self.bytes += data.len();
-        self.waiting.push_back(data);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Refusal> {
-        self.ended = true;
-        self.look(None)?;
-        if let Some(decoding) = &mut self.decoding {
-            decoding.finish()?;
-        }
-        match &self.trailers {
-            Some(trailers) => self.scanner.fields(trailers, Place::Trailer),
-            None => Ok(()),
-        }
-    }
-
-    fn look(&mut self, data: Option<&Bytes>) -> Result<(), Refusal> {
-        let scanner = &self.scanner;
-        let mut refusal = None;
-        let mut report = |finding: Finding, data: &[u8]| {
-            let blocked = scanner.judge(&Place::Body, &finding, data);
-            refusal = refusal.take().or(blocked);
-        };
-        let engine = scanner.detectors.engine();
-        match data {
-            Some(data) => {
-                scanner.found.0.lock().scanned += data.len() as u64;
-                self.stream.push(engine, data, &mut report);
-            }
-            None => self.stream.finish(engine, &mut report),
-        }
-        if self.stream.is_saturated() {
-            refusal = refusal.or_else(|| Some(Scanner::saturated()));
-        }
-        refusal.map_or(Ok(()), Err)
-    }
-
-    /// Bytes that may go on.
-    fn release(&mut self) -> Option<Bytes> {
-        let decoding = self.decoding.as_ref().map_or(0, Decoding::held);
-        let free = self.bytes.saturating_sub(self.stream.held().max(decoding));
-        let mut first = self.waiting.pop_front()?;
-        if first.len() > free {
-            let rest = first.split_off(free);
-            self.waiting.push_front(rest);
-        }
-        self.bytes = self.bytes.saturating_sub(first.len());
-        (!first.is_empty()).then_some(first)
-    }
-
-    /// The next frame of the body; see [`http_body::Body::poll_frame`].
-    pub fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            if let Some(data) = self.release() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            if self.ended {
-                return Poll::Ready(
-                    self.trailers
-                        .take()
-                        .map(|trailers| Ok(Frame::trailers(trailers))),
-                );
-            }
-            let scanned = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => Ok(()),
-                    Ok(data) => self.push(data),
-                    Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
-                        self.finish()
-                    }
-                },
-                None => self.finish(),
-            };
-            if let Err(refusal) = scanned {
-                self.waiting.clear();
-                self.bytes = 0;
-                self.trailers = None;
-                return Poll::Ready(Some(Err(BodyError::Detected(refusal.sentence.into()))));
-            }
-        }
-    }
-
-    /// Whether there is nothing more.
-    #[must_use]
-    pub fn is_end(&self) -> bool {
-        self.ended && self.waiting.is_empty() && self.trailers.is_none()
-    }
-
-    /// Bytes to come, where the agent declared them.
-    #[must_use]
-    pub fn remaining(&self) -> Option<u64> {
-        let hint: SizeHint = self.body.size_hint();
-        let coming = if self.ended { Some(0) } else { hint.exact() };
-        coming.map(|coming| coming.saturating_add(self.bytes as u64))
-    }
 }

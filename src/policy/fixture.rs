@@ -5,8 +5,8 @@ use http::{HeaderMap, Method};
 use super::path::{PathPattern, Target};
 use super::request::{Request, Scheme};
 use super::rule::{
-    Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods, Place, Rule,
-    Schemes, Tls,
+    Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods, OnLimit, Place,
+    Rule, Schemes, Tls,
 };
 use crate::name::{Authority, Host, RuleName};
 
@@ -43,6 +43,7 @@ pub(crate) fn rule(name: &str, hosts: &[&str]) -> Rule {
         dlp: Dlp::Default,
         websocket: true,
         tls: Tls::Intercept,
+        on_limit: OnLimit::Deny,
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Rule {
     pub websocket: bool,
     /// Whether and how strictly what leaves is held against the detectors.
     pub dlp: Dlp,
+    /// What follows where a body cannot be decoded to be scanned.
+    pub on_limit: OnLimit,
 }
 
 /// What happens to TLS.
@@ -248,6 +250,18 @@ pub enum Dlp {
     /// measured on more than crate sources.
     #[default]
     Off,
+}
+
+/// What happens to a body that cannot be decoded within its budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLimit {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It goes on without being scanned further, as an alert.
+    Alert,
+    /// It goes on without being scanned further; the record says so.
+    Allow,
 }
 
 /// `Set-Cookie` in responses.

@@ -257,6 +257,7 @@ bad! {
     splice_with_what_is_encrypted: rule(
         "tls = \"splice\"\nmethods = [\"GET\"]\npaths = [\"/**\"]\ndlp = \"strict\""
     );
+    on_limit: rule("dlp = \"off\"\non_limit = \"alow\"");
     headers: rule("headers = { \"a b\" = \"c\", \"x-team\" = \" a\", \"X-Team\" = \"b\", \"x-team2\" = 5 }");
     set_headers: rule("set_headers = { Host = \"b.test\", Authorization = \"Bearer sk-live-123\", te = \"trailers\", x-http-method-override = \"PUT\" }");
     set_headers_placeholder: rule("set_headers = { x-agent = \"{agnet}\", x-brace = \"{\", x-line = \"a\\nb\" }");

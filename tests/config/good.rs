@@ -182,7 +182,8 @@ foreign_credentials = "refuse"
 set_headers = { x-agent = "{agent}" }
 remove_headers = ["Authorization"]
 record_query = true
-dlp = "off"
+dlp = "strict"
+on_limit = "alert"
 tls = "intercept"
 [[rule]]
 name = "b"

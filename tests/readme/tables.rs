@@ -123,6 +123,7 @@ fn every_limit_and_timeout_has_a_test() {
     let mut sources = String::new();
     for area in [
         "destination",
+        "dlp",
         "floods",
         "holding",
         "hostile",

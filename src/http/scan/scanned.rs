@@ -1,0 +1,164 @@
+//! Bodies that are scanned on their way.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::super::body::{Body, BodyError};
+use super::super::decode::{Decoding, Stop};
+use super::{Place, Scanner};
+use crate::dlp::{Finding, Stream};
+use crate::error::Refusal;
+
+/// A body that is scanned while it streams. On a finding that blocks it fails, and what sends
+/// it breaks off: the server sees neither the whole of the data nor an end of the body.
+#[derive(Debug)]
+pub struct Scanned {
+    body: Body,
+    scanner: Scanner,
+    stream: Stream,
+    decoding: Option<Decoding>,
+    /// What came and has not gone on.
+    waiting: VecDeque<Bytes>,
+    /// Bytes in `waiting`.
+    bytes: usize,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+}
+
+impl Scanned {
+    /// Scans `body` as it comes.
+    pub(super) fn new(body: Body, scanner: Scanner, decoding: Option<Decoding>) -> Self {
+        Self {
+            body,
+            scanner,
+            stream: Stream::new(),
+            decoding,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            trailers: None,
+            ended: false,
+        }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
+        self.look(Some(&data))?;
+        self.decode(|decoding| decoding.push(&data))?;
+        self.bytes += data.len();
+        self.waiting.push_back(data);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        self.ended = true;
+        self.look(None)?;
+        self.decode(Decoding::finish)?;
+        match &self.trailers {
+            Some(trailers) => self.scanner.fields(trailers, Place::Trailer),
+            None => Ok(()),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        go: impl FnOnce(&mut Decoding) -> Result<(), Stop>,
+    ) -> Result<(), Refusal> {
+        let Some(decoding) = &mut self.decoding else {
+            return Ok(());
+        };
+        let Err(stop) = go(decoding) else {
+            return Ok(());
+        };
+        self.decoding = None;
+        self.scanner.stopped(stop)
+    }
+
+    fn look(&mut self, data: Option<&Bytes>) -> Result<(), Refusal> {
+        let scanner = &self.scanner;
+        let mut refusal = None;
+        let mut report = |finding: Finding, data: &[u8]| {
+            let blocked = scanner.judge(&Place::Body, &finding, data);
+            refusal = refusal.take().or(blocked);
+        };
+        let engine = scanner.detectors.engine();
+        match data {
+            Some(data) => {
+                scanner.found.0.lock().scanned += data.len() as u64;
+                self.stream.push(engine, data, &mut report);
+            }
+            None => self.stream.finish(engine, &mut report),
+        }
+        if self.stream.is_saturated() {
+            refusal = refusal.or_else(|| Some(Scanner::saturated()));
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Bytes that may go on.
+    fn release(&mut self) -> Option<Bytes> {
+        let decoding = self.decoding.as_ref().map_or(0, Decoding::held);
+        let free = self.bytes.saturating_sub(self.stream.held().max(decoding));
+        let mut first = self.waiting.pop_front()?;
+        if first.len() > free {
+            let rest = first.split_off(free);
+            self.waiting.push_front(rest);
+        }
+        self.bytes = self.bytes.saturating_sub(first.len());
+        (!first.is_empty()).then_some(first)
+    }
+
+    /// The next frame of the body; see [`http_body::Body::poll_frame`].
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(data) = self.release() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if self.ended {
+                return Poll::Ready(
+                    self.trailers
+                        .take()
+                        .map(|trailers| Ok(Frame::trailers(trailers))),
+                );
+            }
+            let scanned = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => Ok(()),
+                    Ok(data) => self.push(data),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.finish()
+                    }
+                },
+                None => self.finish(),
+            };
+            if let Err(refusal) = scanned {
+                self.waiting.clear();
+                self.bytes = 0;
+                self.trailers = None;
+                return Poll::Ready(Some(Err(BodyError::Detected(refusal.sentence.into()))));
+            }
+        }
+    }
+
+    /// Whether there is nothing more.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.ended && self.waiting.is_empty() && self.trailers.is_none()
+    }
+
+    /// Bytes to come, where the agent declared them.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        let hint: SizeHint = self.body.size_hint();
+        let coming = if self.ended { Some(0) } else { hint.exact() };
+        coming.map(|coming| coming.saturating_add(self.bytes as u64))
+    }
+}
