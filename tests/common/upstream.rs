@@ -187,6 +187,20 @@ impl Upstream {
         self.connections.wait_count(count)
     }
 
+    /// Bytes that all connections together have received.
+    pub fn received(&self) -> usize {
+        self.connections
+            .wait(|seen| Some(total(seen)))
+            .unwrap_or_default()
+    }
+
+    /// Waits until all connections together have received so many bytes.
+    pub fn wait_received(&self, bytes: usize) {
+        let enough = |seen: &[Connection]| (total(seen) >= bytes).then_some(());
+        let waited = self.connections.wait(enough);
+        assert!(waited.is_some(), "{} of {bytes} bytes", self.received());
+    }
+
     /// Waits until a connection has what is looked for.
     pub fn wait_connection(&self, what: &str, wanted: impl Fn(&Connection) -> bool) -> Connection {
         let found =
@@ -195,6 +209,10 @@ impl Upstream {
             .wait(found)
             .unwrap_or_else(|| panic!("no connection with {what} among {:#?}", self.connections()))
     }
+}
+
+fn total(connections: &[Connection]) -> usize {
+    connections.iter().map(|one| one.bytes.len()).sum()
 }
 
 async fn connection(
