@@ -18,6 +18,8 @@ mod curl;
 mod git;
 #[path = "clients/git_server.rs"]
 mod git_server;
+#[path = "clients/grpc.rs"]
+mod grpc;
 #[path = "clients/node.rs"]
 mod node;
 #[path = "clients/openssl.rs"]
@@ -45,6 +47,8 @@ allow_networks = ["203.0.113.0/24", "2001:db8:1::/64"]
 [upstream.resolve]
 "api.good.test" = ["203.0.113.10", "2001:db8:1::10"]
 "git.good.test" = ["203.0.113.10", "2001:db8:1::10"]
+"grpc.good.test" = ["203.0.113.11"]
+"h1.good.test" = ["203.0.113.12"]
 [[agent]]
 name = "builder"
 sources = ["10.0.1.0/24", "fd00:1::/64"]
@@ -54,12 +58,19 @@ const RULES: &str = r#"
 [[credential]]
 name   = "api"
 secret = { env = "CANARY" }
-hosts  = ["api.good.test"]
+hosts  = ["api.good.test", "grpc.good.test", "h1.good.test"]
 attach = { bearer = true }
+[[rule]]
+name   = "denied"
+agents = ["builder"]
+hosts  = ["grpc.good.test"]
+paths  = ["/denied.Service/*"]
+action = "deny"
+reason = "100 % no: überhaupt nicht"
 [[rule]]
 name   = "api"
 agents = ["builder"]
-hosts  = ["api.good.test"]
+hosts  = ["api.good.test", "grpc.good.test", "h1.good.test"]
 credential = "api"
 
 [[credential]]
@@ -94,7 +105,7 @@ const UPLOAD_BYTES: usize = 1_000_003;
 /// A world with a gateway and, in the agent's hands, the CA and a file to send.
 struct Site<'w> {
     world: &'w World,
-    _gateway: GatewayProcess<'w>,
+    gateway: GatewayProcess<'w>,
     server: Upstream,
     ca: PathBuf,
     upload: PathBuf,
@@ -102,7 +113,7 @@ struct Site<'w> {
 
 /// Runs `test` in a world where `tools` are there; skips it where one is not.
 fn with_site(tools: &[&str], test: impl FnOnce(&Site<'_>)) {
-    if let Some(missing) = tools.iter().find(|tool| which(tool).is_none()) {
+    if let Some(missing) = tools.iter().find(|tool| !is_there(tool)) {
         assert!(
             env::var_os("CI").is_none(),
             "{missing} is not installed, and CI skips nothing"
@@ -129,7 +140,7 @@ fn with_site(tools: &[&str], test: impl FnOnce(&Site<'_>)) {
     std::fs::write(&upload, noise(UPLOAD_BYTES, 7)).unwrap();
     test(&Site {
         world: &world,
-        _gateway: gateway,
+        gateway,
         server,
         ca,
         upload,
@@ -225,6 +236,14 @@ fn expected() -> String {
         sha256(&noise(DOWNLOAD_BYTES, 3)),
         sha256(&noise(UPLOAD_BYTES, 7))
     )
+}
+
+/// Whether there is this command, or after `python: ` a module of Python's.
+fn is_there(tool: &str) -> bool {
+    match tool.strip_prefix("python: ") {
+        Some(module) => python::has(module),
+        None => which(tool).is_some(),
+    }
 }
 
 /// The first file of this name on the path.

@@ -1,6 +1,30 @@
 //! Python: urllib and http.client.
 
+use std::process::{Command, Stdio};
+
 use crate::{Site, expected, inside, with_site};
+
+/// Names a Python with more modules than the system's: `.ci/run` makes one.
+const PYTHON: &str = "PORTREEVE_TEST_PYTHON";
+
+/// The Python that has the modules which clients need, if any has.
+pub fn python() -> Command {
+    Command::new(
+        std::env::var_os(PYTHON)
+            .filter(|path| !path.is_empty())
+            .unwrap_or_else(|| "python3".into()),
+    )
+}
+
+/// Whether it has this module.
+pub fn has(module: &str) -> bool {
+    let mut command = python();
+    command
+        .args(["-I", "-c", &format!("import {module}")])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
 
 const URLLIB: &str = r#"
 import hashlib, sys, urllib.error, urllib.request

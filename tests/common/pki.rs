@@ -45,6 +45,15 @@ impl TestCa {
         &self.pem
     }
 
+    /// Certificate and key of a server of these names, as PEM.
+    pub fn pem_pair(&self, names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        (leaf.pem(), key.serialize_pem())
+    }
+
     /// TLS settings for a server of these names, h2 before HTTP/1.1.
     pub fn server(&self, names: &[&str]) -> ServerConfig {
         self.server_with(names, |_| ())

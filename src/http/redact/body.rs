@@ -8,8 +8,9 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::Echo;
+use super::calls::Calls;
 use super::coded::{Coded, OVER_BUDGET};
-use super::coding::{Coding, Opaque};
+use super::coding::{Coding, Content, Opaque};
 use crate::credential::echo::{Found, Scan};
 use crate::http::body::BodyError;
 
@@ -33,22 +34,29 @@ enum Look {
     Plain(Box<Scan>),
     /// What its bytes decode to.
     Coded(Box<Coded>),
+    /// What each of its messages decodes to.
+    Calls(Box<Calls>),
     /// It cannot be looked into, so that no byte of it passes.
     Never(Opaque),
 }
 
 impl<B> Redacting<B> {
     /// Looks at `body`; `part`: it is a part of something larger.
-    pub(super) fn new(body: B, echo: Echo, coding: Result<Coding, Opaque>, part: bool) -> Self {
-        let look = match (&echo.needles, coding) {
+    pub(super) fn new(body: B, echo: Echo, content: Result<Content, Opaque>, part: bool) -> Self {
+        let look = match (&echo.needles, content) {
             (None, _) => Look::Not,
-            (Some(needles), Ok(Coding::Identity)) => {
+            (Some(needles), Ok(Content::Whole(Coding::Identity))) => {
                 Look::Plain(Box::new(Scan::new(needles.clone(), part)))
             }
-            (Some(needles), Ok(coding)) => match Coded::new(coding, needles, echo.budget) {
-                Some(coded) => Look::Coded(Box::new(coded)),
-                None => Look::Never("there is no decoder for it"),
-            },
+            (Some(needles), Ok(Content::Messages(coding))) => {
+                Look::Calls(Box::new(Calls::new(coding, needles, echo.budget)))
+            }
+            (Some(needles), Ok(Content::Whole(coding))) => {
+                match Coded::new(coding, needles, echo.budget) {
+                    Some(coded) => Look::Coded(Box::new(coded)),
+                    None => Look::Never("there is no decoder for it"),
+                }
+            }
             (Some(_), Err(what)) => Look::Never(what),
         };
         Self {
@@ -69,6 +77,7 @@ impl<B> Redacting<B> {
             Look::Never(what) => return Err(BodyError::Undecodable(what)),
             Look::Plain(scan) => Ok(scan.pass(data, last, &mut found)),
             Look::Coded(coded) => coded.pass(&data, last, &mut found),
+            Look::Calls(calls) => calls.pass(data, last, &mut found),
         };
         if let (false, Some(needles)) = (found.is_empty(), &self.echo.needles) {
             self.echo.note(needles, &found);
@@ -84,6 +93,7 @@ impl<B> Redacting<B> {
             Look::Not | Look::Never(_) => 0,
             Look::Plain(scan) => scan.held(),
             Look::Coded(coded) => coded.held(),
+            Look::Calls(calls) => calls.held(),
         }
     }
 }

@@ -64,6 +64,11 @@ impl Coded {
         self.waiting.len()
     }
 
+    /// How many bytes it has decoded to.
+    pub(super) fn produced(&self) -> u64 {
+        self.produced
+    }
+
     /// Takes what came next, gives back what may go.
     pub(super) fn pass(
         &mut self,

@@ -2,6 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
 /// How a body is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -15,6 +17,15 @@ pub(super) enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
+}
+
+/// What a body is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// One whole, in this coding.
+    Whole(Coding),
+    /// Messages of gRPC, some of which are in this coding.
+    Messages(Coding),
 }
 
 /// Why a body cannot be looked into.
@@ -38,34 +49,41 @@ impl Coding {
 
 /// Asks for what can be looked into and the agent asked for, and for nothing else. A part of
 /// a compressed body says nothing, so where a range is asked for nothing is to be
-/// compressed. Difference codings (RFC 3229), shared dictionaries and the compression of
-/// single gRPC messages are not asked for at all.
+/// compressed. Difference codings (RFC 3229) and shared dictionaries are not asked for at all.
 pub(super) fn narrow(headers: &mut HeaderMap) {
-    let mut kept: Vec<Vec<u8>> = Vec::new();
-    if !headers.contains_key(header::RANGE) {
-        for value in headers.get_all(header::ACCEPT_ENCODING) {
-            let words = value.as_bytes().split(|&byte| byte == b',');
-            let words = words
-                .map(<[u8]>::trim_ascii)
-                .filter(|word| !word.is_empty());
-            let known = |word: &&[u8]| {
-                let name = word.split(|&byte| byte == b';').next().unwrap_or_default();
-                Coding::of_name(name.trim_ascii()).is_some()
-            };
-            kept.extend(words.filter(known).map(<[u8]>::to_vec));
-        }
-    }
-    let value = HeaderValue::from_bytes(&kept.join(&b", "[..])).ok();
-    let value = value.filter(|value| !value.is_empty());
+    let wanted = Some(header::ACCEPT_ENCODING).filter(|_| !headers.contains_key(header::RANGE));
+    let value = wanted.and_then(|name| known(headers, &name));
     let value = value.unwrap_or(HeaderValue::from_static("identity"));
     headers.insert(header::ACCEPT_ENCODING, value);
-    for name in ["a-im", "available-dictionary", "grpc-accept-encoding"] {
+    match known(headers, &GRPC_ACCEPT_ENCODING) {
+        Some(value) => headers.insert(GRPC_ACCEPT_ENCODING, value),
+        None => headers.remove(GRPC_ACCEPT_ENCODING),
+    };
+    for name in ["a-im", "available-dictionary"] {
         headers.remove(HeaderName::from_static(name));
     }
 }
 
-/// The coding of a message with these headers; `part`: it is a part of something larger.
-pub(super) fn of(headers: &HeaderMap, part: bool) -> Result<Coding, Opaque> {
+/// The members of a list of codings that can be looked into; `None` for none.
+fn known(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for value in headers.get_all(name) {
+        let words = value.as_bytes().split(|&byte| byte == b',');
+        let words = words
+            .map(<[u8]>::trim_ascii)
+            .filter(|word| !word.is_empty());
+        let known = |word: &&[u8]| {
+            let name = word.split(|&byte| byte == b';').next().unwrap_or_default();
+            Coding::of_name(name.trim_ascii()).is_some()
+        };
+        kept.extend(words.filter(known));
+    }
+    let value = HeaderValue::from_bytes(&kept.join(&b", "[..])).ok();
+    value.filter(|value| !value.is_empty())
+}
+
+/// What a body with these headers is made of; `part`: it is a part of something larger.
+pub(super) fn of(headers: &HeaderMap, part: bool) -> Result<Content, Opaque> {
     let mut coding = Coding::Identity;
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for word in value.as_bytes().split(|&byte| byte == b',') {
@@ -80,11 +98,23 @@ pub(super) fn of(headers: &HeaderMap, part: bool) -> Result<Coding, Opaque> {
     if part && coding != Coding::Identity {
         return Err("it is a part of a compressed body");
     }
-    let grpc = headers.get("grpc-encoding");
-    if grpc.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err("its messages are compressed, which was not asked for");
+    match (of_messages(headers)?, coding) {
+        (Coding::Identity, coding) => Ok(Content::Whole(coding)),
+        (messages, Coding::Identity) => Ok(Content::Messages(messages)),
+        (_, _) => Err("both its body and its messages are compressed"),
     }
-    Ok(coding)
+}
+
+/// The coding of single messages of gRPC.
+fn of_messages(headers: &HeaderMap) -> Result<Coding, Opaque> {
+    let mut values = headers.get_all("grpc-encoding").iter();
+    let coding = match values.next() {
+        None => Some(Coding::Identity),
+        Some(value) => Coding::of_name(value.as_bytes()),
+    };
+    coding
+        .filter(|_| values.next().is_none())
+        .ok_or("its messages are coded in a way that was not asked for")
 }
 
 #[cfg(test)]
@@ -97,7 +127,6 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         narrow(&mut headers);
-        assert!(!headers.contains_key("grpc-accept-encoding"));
         headers[header::ACCEPT_ENCODING]
             .to_str()
             .unwrap()
@@ -114,7 +143,6 @@ mod tests {
         );
         assert_eq!(accept("compress"), "identity");
         assert_eq!(accept(""), "identity");
-        assert_eq!(narrowed(&[("grpc-accept-encoding", "gzip")]), "identity");
         let two = [("accept-encoding", "gzip"), ("accept-encoding", "br")];
         assert_eq!(narrowed(&two), "gzip, br");
         let part = [("accept-encoding", "gzip"), ("range", "bytes=0-1")];
@@ -122,11 +150,48 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_asked_for_in_what_can_be_looked_into() {
+        for (asked, sent) in [
+            ("identity, deflate, gzip", Some("identity, deflate, gzip")),
+            ("snappy,gzip", Some("gzip")),
+            ("snappy", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(asked));
+            narrow(&mut headers);
+            let got = headers.get(GRPC_ACCEPT_ENCODING);
+            assert_eq!(got.map(|value| value.to_str().unwrap()), sent);
+            assert_eq!(headers[header::ACCEPT_ENCODING], "identity");
+        }
+    }
+
+    #[test]
+    fn codings_of_messages() {
+        let content = |fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            of(&headers, false)
+        };
+        let gzip = ("grpc-encoding", "gzip");
+        assert_eq!(content(&[gzip]), Ok(Content::Messages(Coding::Gzip)));
+        let identity = ("grpc-encoding", "identity");
+        assert_eq!(content(&[identity]), Ok(Content::Whole(Coding::Identity)));
+        assert!(content(&[("grpc-encoding", "snappy")]).is_err());
+        assert!(content(&[gzip, identity]).is_err());
+        assert!(content(&[gzip, ("content-encoding", "gzip")]).is_err());
+    }
+
+    #[test]
     fn codings_of_responses() {
         let coding = |value: &'static str, part| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(value));
-            of(&headers, part)
+            of(&headers, part).map(|content| match content {
+                Content::Whole(coding) => coding,
+                Content::Messages(_) => panic!("{value}"),
+            })
         };
         assert_eq!(coding("GZIP", false), Ok(Coding::Gzip));
         assert_eq!(coding("identity, br", false), Ok(Coding::Brotli));

@@ -5,6 +5,7 @@
 //! was attached to this request: what one call writes another may read.
 
 mod body;
+mod calls;
 mod coded;
 mod coding;
 mod decode;
@@ -118,9 +119,9 @@ impl Echo {
         let (mut parts, body) = response.into_parts();
         // Before the fields are masked: what they say of the body must be what was sent.
         let part = is_part(parts.status);
-        let coding = coding::of(&parts.headers, part);
+        let content = coding::of(&parts.headers, part);
         self.headers(&mut parts.headers);
-        let body = Redacting::new(body, self.clone(), coding, part);
+        let body = Redacting::new(body, self.clone(), content, part);
         Response::from_parts(parts, body)
     }
 

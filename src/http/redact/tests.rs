@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use http::{Method, Response};
 
 use super::Echo;
+use super::calls::Calls;
 use super::coded::Coded;
 use super::coding::Coding;
 use crate::credential::echo::{Found, Needles};
@@ -266,6 +267,76 @@ fn several_members_and_raw_deflate() {
         pass(Coding::Deflate, &raw, 3).1,
         Err(BodyError::Echo)
     ));
+}
+
+/// A message of gRPC.
+fn message(flag: u8, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap().to_be_bytes();
+    [&[flag], &length[..], data].concat()
+}
+
+fn pass_calls(bytes: &[u8], size: usize) -> (Vec<u8>, Result<(), BodyError>) {
+    let mut calls = Calls::new(Coding::Gzip, &needles(), 1 << 16);
+    let (mut out, mut found) = (Vec::new(), Found::new());
+    let pieces = bytes.chunks(size).map(Bytes::copy_from_slice);
+    for (piece, last) in pieces
+        .map(|piece| (piece, false))
+        .chain([(Bytes::new(), true)])
+    {
+        match calls.pass(piece, last, &mut found) {
+            Ok(passed) => out.extend_from_slice(&passed),
+            Err(error) => return (out, Err(error)),
+        }
+    }
+    (out, Ok(()))
+}
+
+#[test]
+fn i5_messages_of_grpc_are_looked_into_one_by_one() {
+    let gzip = |text: &[u8]| compress(Coding::Gzip, &[text]).concat();
+    let clean = [
+        message(0, b"plain"),
+        message(1, &gzip(&noise(3, 5000))),
+        message(0, b""),
+        message(1, b""),
+        message(1, &gzip(b"")),
+        message(0, &noise(5, 300)),
+    ]
+    .concat();
+    let (start, end) = SECRET.as_bytes().split_at(9);
+    // Two messages are two: nobody puts them together.
+    let clean = [clean, message(0, start), message(1, &gzip(end))].concat();
+    let stars = vec![b'*'; SECRET.len()];
+    for size in [1, 3, 5, 6, 100, clean.len()] {
+        let (out, ended) = pass_calls(&clean, size);
+        assert!(ended.is_ok(), "{size}: {ended:?}");
+        assert_eq!(out, clean, "{size}");
+        let plain = [&clean[..], &message(0, SECRET.as_bytes())].concat();
+        let masked = [&clean[..], &message(0, &stars)].concat();
+        assert_eq!(pass_calls(&plain, size).0, masked, "{size}");
+        let coded = [&clean[..], &message(1, &gzip(SECRET.as_bytes()))].concat();
+        let (out, ended) = pass_calls(&coded, size);
+        assert!(matches!(ended, Err(BodyError::Echo)), "{size}: {ended:?}");
+        assert!(out.len() < coded.len() - SECRET.len() / 2);
+    }
+    // What the prefix says does not hold, or is not known.
+    for bad in [message(1, SECRET.as_bytes()), message(2, b"x")] {
+        let (_, ended) = pass_calls(&bad, 4);
+        assert!(matches!(
+            ended,
+            Err(BodyError::Undecodable(_) | BodyError::Echo)
+        ));
+    }
+    // The budget is that of the whole call.
+    let zeros = message(1, &gzip(&vec![0; 40_000]));
+    assert!(pass_calls(&zeros, 64).1.is_ok());
+    let (_, ended) = pass_calls(&[&zeros[..], &zeros].concat(), 64);
+    assert!(matches!(ended, Err(BodyError::Undecodable(_))), "{ended:?}");
+    // The beginning of a message passes at once.
+    let mut calls = Calls::new(Coding::Gzip, &needles(), 1 << 16);
+    let first = Bytes::from(message(0, b"ping"));
+    let passed = calls.pass(first.clone(), false, &mut Found::new()).unwrap();
+    assert_eq!((passed, calls.held()), (first, 0));
 }
 
 fn echo() -> Echo {
