@@ -115,6 +115,8 @@ pub enum Reason {
     SpliceTooLarge,
     /// Nothing came either way, on a WebSocket or a spliced connection.
     IdleTimeout,
+    /// A WebSocket or a spliced connection has lived as long as one may.
+    TunnelExpired,
     /// The request needs HTTP/2 to the server, which speaks HTTP/1 only.
     NoHttp2,
     /// The server's response cannot be looked into for echoes of credentials.
@@ -180,6 +182,7 @@ impl Reason {
         Self::UpstreamTimeout,
         Self::SpliceTooLarge,
         Self::IdleTimeout,
+        Self::TunnelExpired,
         Self::NoHttp2,
         Self::Undecodable,
         Self::EchoFound,
@@ -268,6 +271,7 @@ impl Reason {
             | Self::UpstreamTimeout
             | Self::SpliceTooLarge
             | Self::IdleTimeout
+            | Self::TunnelExpired
             | Self::NoHttp2
             | Self::Undecodable
             | Self::EchoFound
@@ -533,6 +537,12 @@ impl Reason {
                 S::GATEWAY_TIMEOUT,
                 "Idle for too long",
                 "connection_timeout",
+            ),
+            Self::TunnelExpired => (
+                "tunnel_expired",
+                S::GATEWAY_TIMEOUT,
+                "Open for too long",
+                LIMIT,
             ),
             Self::NoHttp2 => (
                 "no_http2",

@@ -37,5 +37,7 @@ mod interim;
 mod pooling;
 #[path = "relaying/server.rs"]
 mod server;
+#[path = "relaying/sse.rs"]
+mod sse;
 #[path = "relaying/streaming.rs"]
 mod streaming;

@@ -85,8 +85,7 @@ async fn gateway(args: &Args, env: &Env, loaded: Loaded) -> Result<(), StartErro
     start(&gateway, sockets, &config, drain.clone());
     tell_ready(&bound, admin.as_ref(), &config);
     attend(signals, args, env, &config, &gateway).await;
-    drain_signal.begin();
-    drained(&gateway, config.timeouts.drain).await;
+    drained(&gateway, &drain_signal, config.timeouts.drain).await;
     drop(admin);
     let closed = tokio::task::block_in_place(|| gateway.audit.clone().close(AUDIT_CLOSE));
     closed.map_err(|why| StartError::new("cannot write the last records", &why))
@@ -298,8 +297,10 @@ fn tell(state: &[sd_notify::NotifyState]) {
     let _ = sd_notify::notify(state);
 }
 
-/// Waits for running requests, at most `limit`.
-pub(super) async fn drained(gateway: &Gateway, limit: Duration) {
+/// Lets running requests end, for `limit` at most; what runs then is cut off, and its records
+/// are written.
+pub(super) async fn drained(gateway: &Gateway, signal: &DrainSignal, limit: Duration) {
+    signal.begin();
     tell(&[sd_notify::NotifyState::Stopping]);
     gateway.upstreams.close_idle();
     gateway.tasks.close();
@@ -311,5 +312,7 @@ pub(super) async fn drained(gateway: &Gateway, limit: Duration) {
             running = gateway.tasks.len(),
             "the drain time is over; what still runs is cut off"
         );
+        signal.end();
+        let _ = tokio::time::timeout(AUDIT_CLOSE, gateway.tasks.wait()).await;
     }
 }

@@ -290,9 +290,14 @@ pub struct Timeouts {
     pub response: Duration,
     /// For a peer to take bytes that wait to be written. Default 60s.
     pub write: Duration,
+    /// For a server to answer `Expect: 100-continue`; then the agent is told to go on. Default 1s.
+    pub expect: Duration,
     /// Without a byte either way, on a WebSocket or a spliced connection. Default 600s.
     pub tunnel: Duration,
-    /// From one side's close frame of a WebSocket to the other's. Default 10s.
+    /// The whole life of a WebSocket or a spliced connection. Default 24h.
+    pub tunnel_life: Duration,
+    /// From one side's close frame of a WebSocket to the other's; from an agent's end of its
+    /// own direction to the head of its answer. Default 10s.
     pub close: Duration,
     /// How long an idle connection to a server is kept. Default 60s.
     pub upstream_idle: Duration,
@@ -317,7 +322,9 @@ impl Default for Timeouts {
             first_byte: seconds(600),
             response: seconds(600),
             write: seconds(60),
+            expect: seconds(1),
             tunnel: seconds(600),
+            tunnel_life: seconds(86_400),
             close: seconds(10),
             upstream_idle: seconds(60),
             upstream_age: seconds(600),

@@ -31,7 +31,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut drain: Drai
         match arrive(&gateway, &agent, client, origin) {
             Ok(arrival) => {
                 let task = connection::run(arrival, stream, drain.clone());
-                gateway.tasks.spawn(task);
+                gateway.tasks.spawn(drain.clone().run(task));
             }
             // Whoever knocks without end must not fill the log, so past a rate it is counted only.
             Err(refusal) if gateway.refused_records.check(&agent) => {

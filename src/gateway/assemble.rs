@@ -298,6 +298,7 @@ fn upstreams(
         handshake: timeouts.connect,
         first_byte: timeouts.first_byte,
         body: timeouts.body,
+        expect: timeouts.expect,
         write: timeouts.write,
     };
     let limits = Shares::new(
@@ -338,6 +339,7 @@ fn settings(config: &Config) -> Settings {
             response: timeouts.response,
             write: timeouts.write,
             tunnel: timeouts.tunnel,
+            tunnel_life: timeouts.tunnel_life,
             close: timeouts.close,
         },
     }

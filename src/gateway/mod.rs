@@ -96,7 +96,10 @@ pub struct Timeouts {
     pub write: Duration,
     /// Without a byte either way, on a WebSocket or a spliced connection.
     pub tunnel: Duration,
-    /// From one side's close frame to the other's.
+    /// The whole life of a WebSocket or a spliced connection.
+    pub tunnel_life: Duration,
+    /// From one side's close frame to the other's; from an agent's end of its own direction to
+    /// the head of its answer.
     pub close: Duration,
 }
 

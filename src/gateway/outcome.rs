@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::connection::Connection;
+use super::drain::Drain;
 use super::{Active, Gateway};
 use crate::audit::{self, Kind, Record, Slot};
 use crate::error::{Reason, Refusal, Verdict};
@@ -47,6 +48,7 @@ pub struct Outcome<'a> {
     sent: Arc<Passed>,
     received: Arc<Passed>,
     echo: Echo,
+    drain: &'a Drain,
     /// Why responses to the agent cannot be looked at.
     blind: Option<Refusal>,
     found: Arc<Found>,
@@ -119,6 +121,7 @@ impl<'a> Outcome<'a> {
                 connection.gateway.settings.decoded_bytes,
                 connection.gateway.metrics.clone(),
             ),
+            drain: &connection.drain,
             blind,
             found: Arc::default(),
             state: Mutex::new(State {
@@ -334,13 +337,31 @@ impl<'a> Outcome<'a> {
         if let Err(failure) = sent {
             let refusal = match failure {
                 SendFailure::Body(error) => error.of_response(),
-                SendFailure::Agent => Refusal::new(Reason::AgentClosed, "the agent went away"),
+                SendFailure::Agent => self.unfinished(),
             };
             let mut state = self.state.lock();
             state.record.reason = Some(refusal.reason);
             state.record.sentence = Some(refusal.sentence);
         }
         self.write();
+    }
+
+    /// Why an answer did not reach its end, where its own body did not fail.
+    fn unfinished(&self) -> Refusal {
+        let (reason, sentence) = if std::thread::panicking() {
+            (Reason::Internal, "the gateway failed on this request")
+        } else if self.drain.is_over() {
+            (
+                Reason::Draining,
+                "the gateway went away before the answer was complete",
+            )
+        } else {
+            (
+                Reason::AgentClosed,
+                "the agent went away before its answer was complete",
+            )
+        };
+        Refusal::new(reason, sentence)
     }
 
     fn write(&self) {
@@ -445,17 +466,10 @@ impl Drop for Outcome<'_> {
         if state.done {
             return;
         }
-        let (reason, sentence) = if std::thread::panicking() {
-            (Reason::Internal, "the gateway failed on this request")
-        } else {
-            (
-                Reason::AgentClosed,
-                "the agent went away before its answer was complete",
-            )
-        };
+        let refusal = self.unfinished();
         state.record.verdict.get_or_insert(Verdict::Deny);
-        state.record.reason = Some(reason);
-        state.record.sentence = Some(sentence.to_owned());
+        state.record.reason = Some(refusal.reason);
+        state.record.sentence = Some(refusal.sentence);
         drop(state);
         self.write();
     }

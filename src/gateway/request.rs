@@ -111,9 +111,8 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     outcome.reserve()?;
     outcome.can_redact()?;
-    let expects_continue = raw.expects_continue == Ok(true);
-    let (te_trailers, trailers) = (raw.te_trailers, raw.trailers.clone());
     let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let mut extras = extras(connection, &raw, has_body, outcome);
     let offer = Offer::of(&raw, has_body)?;
     let request = canonical(
         raw,
@@ -131,19 +130,13 @@ async fn answer(
         scanner.head(&request.target, &request.headers)?; // 8
     }
     let body = body.take().unwrap_or_else(Body::empty);
-    let mut body = hold(connection, body, expects_continue, responder, outcome).await?;
+    let mut body = hold(connection, body, &mut extras, responder, outcome).await?;
     let messages = scanner.as_ref().filter(|_| offer.is_some()).cloned();
     if let Some(scanner) = scanner {
         body = scanner.body(&allowed.request().headers, body)?;
     }
     let key = key(connection, &allowed, attachment.as_ref(), outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
-    let extras = Extras {
-        te_trailers,
-        trailers,
-        passed: outcome.sent().clone(),
-        body_limit: connection.gateway.settings.body_bytes,
-    };
     let outgoing = Outgoing::new(allowed, attachment, extras); // 9
     let exchange = Exchange {
         asker: active.asker(outcome.agent(), &key.authority.host),
@@ -164,6 +157,17 @@ async fn answer(
     outcome.echo().check(&response, &outgoing.method)?; // 11
     strip::response(response.headers_mut(), cookies);
     Ok(Answer::new(response, switched, messages))
+}
+
+/// What the request says beyond what is decided on.
+fn extras(connection: &Connection, raw: &RawHead, has_body: bool, outcome: &Outcome<'_>) -> Extras {
+    Extras {
+        te_trailers: raw.te_trailers,
+        trailers: raw.trailers.clone(),
+        passed: outcome.sent().clone(),
+        body_limit: connection.gateway.settings.body_bytes,
+        expects_continue: has_body && raw.expects_continue == Ok(true),
+    }
 }
 
 /// Step 6. The only way to an [`Allowed`] is the policy.
@@ -242,13 +246,13 @@ fn scanner(
     })
 }
 
-/// Step 8, hold: a short body of declared length is read before anything is dialled. An
-/// expectation is answered here, once the request is allowed; it is never passed on, so
-/// agent and server cannot disagree on whether a body follows.
+/// Step 8, hold: a short body of declared length is read before anything is dialled, and so
+/// an expectation of 100 is answered here, once the request is allowed. That of a body that
+/// streams is the server's to answer.
 async fn hold(
     connection: &Connection,
     body: Body,
-    expects_continue: bool,
+    extras: &mut Extras,
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
 ) -> Result<Body, Refusal> {
@@ -257,9 +261,9 @@ async fn hold(
         .map_err(|error| error.of_request())?;
     if let Some(length) = body.to_be_held(settings.hold_bytes) {
         outcome.hold(length)?;
-    }
-    if expects_continue {
-        responder.go_on().await;
+        if std::mem::take(&mut extras.expects_continue) {
+            responder.go_on().await;
+        }
     }
     let holding = body.hold(settings.hold_bytes, settings.timeouts.body);
     let body = timeout(settings.timeouts.hold, holding).await;
@@ -297,8 +301,20 @@ async fn send(
     }
     let trailers = responder.trailer_names(response.headers());
     outcome.answering(response.status());
+    if response.body().reads_on() {
+        responder.reads_on();
+    }
     let response = response.map(|body| outcome.watch(body, trailers));
-    responder.respond(outcome.echo().response(response)).await
+    let (parts, mut body) = outcome.echo().response(response).into_parts();
+    responder
+        .respond(Response::from_parts(parts, &mut body))
+        .await?;
+    // The agent has its answer, and what is left of its request goes on to the server.
+    let body = body.into_inner().into_inner().into_inner();
+    if let Err(error) = body.uploaded().await {
+        outcome.refused(&error.of_request());
+    }
+    Ok(())
 }
 
 async fn refuse(

@@ -51,16 +51,17 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     let (read, write) = tokio::io::split(stream);
     let reader = SharedReader::new(read);
     let mut writer = Writer::new(write);
+    let half_closed = connection.gateway.settings.timeouts.close;
     loop {
         let goes_on = match next(&connection, &reader, &mut drain).await {
             Next::Request(head) => {
                 let keep_alive = head.keep_alive && !drain.has_begun();
                 let responder = Http1Responder::new(
-                    &mut writer,
-                    &reader,
+                    (&reader, &mut writer),
                     head.method.clone(),
                     head.version,
                     keep_alive,
+                    half_closed,
                 );
                 let responder = Responder::Http1(responder);
                 let body = Body::H1(reader.body());
@@ -70,8 +71,13 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
                 responder.end()
             }
             Next::Refuse(refusal) => {
-                let responder =
-                    Http1Responder::new(&mut writer, &reader, Method::GET, Version::Http11, false);
+                let responder = Http1Responder::new(
+                    (&reader, &mut writer),
+                    Method::GET,
+                    Version::Http11,
+                    false,
+                    half_closed,
+                );
                 let responder = Responder::Http1(responder);
                 request::refuse_head(&connection, &refusal, &responder).await;
                 responder.end()
@@ -162,7 +168,7 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(),
             accepted = accept => match accepted {
                 Some(Some(Ok((request, respond)))) => {
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
-                    connection.gateway.tasks.spawn(stream);
+                    connection.gateway.tasks.spawn(drain.clone().run(stream));
                 }
                 Some(Some(Err(error))) => {
                     tracing::debug!(client = %connection.client, %error, "an HTTP/2 connection failed");

@@ -103,7 +103,9 @@ async fn relay(
     });
     let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
     let (mut up_ended, mut down_ended) = (false, false);
-    let mut interim = tokio::time::Instant::now() + INTERIM;
+    let begun = tokio::time::Instant::now();
+    let over = begun + settings.timeouts.tunnel_life;
+    let mut interim = begun + INTERIM;
     while !(up_ended && down_ended) {
         tokio::select! {
             end = &mut up, if !up_ended => match end {
@@ -123,6 +125,7 @@ async fn relay(
                     return Err(Refusal::new(Reason::IdleTimeout, "nothing came for too long"));
                 }
             }
+            () = sleep_until(over) => return Err(too_long(arrival)),
             () = sleep_until(interim) => {
                 interim += INTERIM;
                 outcome.interim();
@@ -177,6 +180,15 @@ fn too_much(arrival: &Arrival) -> Refusal {
     Refusal::new(
         Reason::SpliceTooLarge,
         "a spliced connection has carried as many bytes as one may",
+    )
+}
+
+fn too_long(arrival: &Arrival) -> Refusal {
+    let state = &arrival.gateway.metrics.state;
+    state.limit_reached("timeouts.tunnel_life");
+    Refusal::new(
+        Reason::TunnelExpired,
+        "a spliced connection has lived as long as one may",
     )
 }
 

@@ -77,6 +77,7 @@ pub async fn serve(
     outcome.opened([up.tally(), down.tally()]);
     let times = Times {
         idle: settings.timeouts.tunnel,
+        life: settings.timeouts.tunnel_life,
         close: settings.timeouts.close,
     };
     let server_leg = ServerLeg {
@@ -93,9 +94,11 @@ pub async fn serve(
     let _ = tokio::time::timeout(times.close, server.writer.shutdown()).await;
     responder.ended(ended.orderly);
     if let Some(refusal) = &ended.refusal {
+        let state = &connection.gateway.metrics.state;
         if refusal.reason == Reason::MessageTooLarge {
-            let state = &connection.gateway.metrics.state;
             state.limit_reached("limits.message_bytes");
+        } else if refusal.reason == Reason::TunnelExpired {
+            state.limit_reached("timeouts.tunnel_life");
         }
         outcome.refused(refusal);
     }

@@ -143,6 +143,27 @@ impl Body {
         }
     }
 
+    /// Whether it is a response whose server still takes the request's body.
+    #[must_use]
+    pub fn reads_on(&self) -> bool {
+        match self {
+            Self::Response(body) => body.reads_on(),
+            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) => false,
+        }
+    }
+
+    /// After a whole response: waits until its server has the rest of the request's body, or
+    /// takes no more of it.
+    ///
+    /// # Errors
+    /// The agent's body failed.
+    pub async fn uploaded(self) -> Result<(), BodyError> {
+        match self {
+            Self::Response(body) => body.uploaded().await,
+            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) => Ok(()),
+        }
+    }
+
     /// How many bytes [`Body::hold`] would read and keep; `None` where it keeps none.
     #[must_use]
     pub fn to_be_held(&self, limit: u64) -> Option<u64> {
@@ -278,6 +299,11 @@ impl<B> Stalling<B> {
             timer: None,
             armed: false,
         }
+    }
+
+    /// The body again.
+    pub fn into_inner(self) -> B {
+        self.body
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {

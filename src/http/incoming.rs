@@ -17,7 +17,7 @@ use tokio::io::ReadHalf;
 use tokio::sync::Notify;
 
 use super::body::BodyError;
-use super::h1::{HeadLimits, ReadError, Reader, RequestHead};
+use super::h1::{Closed, HeadLimits, ReadError, Reader, RequestHead};
 use super::io::BoxStream;
 
 /// The reader of an agent's connection.
@@ -67,13 +67,22 @@ impl SharedReader {
         self.0.reader.lock().is_idle()
     }
 
-    /// Resolves when the agent closes while it waits for its answer. Until the body is read
-    /// to its end it does not: then whoever reads the body notices.
-    pub async fn agent_gone(&self) {
+    /// Resolves when the agent closes while it waits for its answer, with how. Until the body
+    /// is read to its end it does not: then whoever reads the body notices.
+    pub async fn closed(&self) -> Closed {
         while !self.is_idle() {
             self.0.body_done.notified().await;
         }
-        poll_fn(|cx| self.0.reader.lock().poll_closed(cx).map(drop)).await;
+        poll_fn(|cx| self.0.reader.lock().poll_closed(cx)).await
+    }
+
+    /// As [`SharedReader::closed`], but for an end in order, after which the agent may still
+    /// read: whether it does is seen by what is written.
+    pub async fn broken(&self) {
+        match self.closed().await {
+            Closed::Failed(_) | Closed::Unasked => {}
+            Closed::Eof => std::future::pending().await,
+        }
     }
 
     /// What comes next once the connection is no HTTP any more; nothing at its end.

@@ -110,6 +110,11 @@ impl<B> Passing<B> {
         self
     }
 
+    /// The body again.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+
     fn count(&self, data: &Bytes) -> Result<(), BodyError> {
         let more = data.len() as u64;
         let total = self

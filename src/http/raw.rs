@@ -98,7 +98,8 @@ impl RawHead {
             headers: head.headers,
             expects_continue: match head.expect {
                 None => Ok(false),
-                Some(h1::Expect::Continue) => Ok(true),
+                // To HTTP/1.0 agents it means nothing (RFC 9110 §10.1.1).
+                Some(h1::Expect::Continue) => Ok(head.version == h1::Version::Http11),
                 Some(h1::Expect::Unknown) => Err(()),
             },
             te_trailers: head.te_trailers,

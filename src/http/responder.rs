@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::WriteHalf;
 
 use super::body::BodyError;
-use super::h1::{self, BodyFraming, Hops, Persist, ResponseOut, WriteError, Writer};
+use super::h1::{self, BodyFraming, Closed, Hops, Persist, ResponseOut, WriteError, Writer};
 use super::h2 as stream;
 use super::incoming::SharedReader;
 use super::io::BoxStream;
@@ -44,8 +44,12 @@ pub struct Http1Responder<'a> {
     version: h1::Version,
     /// Whether the connection may go on after this answer.
     keep_alive: AtomicBool,
+    /// Whether what is left of the request is still being read.
+    reads_on: AtomicBool,
     /// Whether the answer was sent to its end.
     complete: AtomicBool,
+    /// How long an agent that has closed its own direction is waited for.
+    half_closed: Duration,
 }
 
 /// What follows an answer on an HTTP/1 connection.
@@ -75,13 +79,14 @@ pub struct Http2Responder {
 }
 
 impl<'a> Http1Responder<'a> {
-    /// For a request of this method and version; `keep_alive` as the agent wants it.
+    /// For a request of this method and version; `keep_alive` as the agent wants it. An agent
+    /// that closes its own direction still gets what begins within `half_closed`.
     pub fn new(
-        writer: &'a mut Writer<WriteHalf<BoxStream>>,
-        reader: &'a SharedReader,
+        (reader, writer): (&'a SharedReader, &'a mut Writer<WriteHalf<BoxStream>>),
         method: Method,
         version: h1::Version,
         keep_alive: bool,
+        half_closed: Duration,
     ) -> Self {
         Self {
             writer: tokio::sync::Mutex::new(writer),
@@ -89,7 +94,9 @@ impl<'a> Http1Responder<'a> {
             method,
             version,
             keep_alive: AtomicBool::new(keep_alive),
+            reads_on: AtomicBool::new(false),
             complete: AtomicBool::new(false),
+            half_closed,
         }
     }
 }
@@ -127,10 +134,14 @@ impl<'a> Responder<'a> {
         }
     }
 
-    /// Resolves when the agent has gone away before it got its answer.
+    /// Resolves when the agent has gone away before it got its answer. One that has closed
+    /// only its own direction may wait for it; most that do have gone.
     pub async fn agent_gone(&self) {
         match self {
-            Self::Http1(responder) => responder.reader.agent_gone().await,
+            Self::Http1(responder) => match responder.reader.closed().await {
+                Closed::Eof => tokio::time::sleep(responder.half_closed).await,
+                Closed::Failed(_) | Closed::Unasked => {}
+            },
             Self::Http2(responder) => {
                 // An error means that the whole connection failed.
                 let _ = poll_fn(|cx| responder.respond.lock().poll_reset(cx)).await;
@@ -194,6 +205,14 @@ impl<'a> Responder<'a> {
         })
     }
 
+    /// What is left of the request is read on, also after the answer.
+    pub fn reads_on(&self) {
+        match self {
+            Self::Http1(responder) => responder.reads_on.store(true, Relaxed),
+            Self::Http2(_) => {}
+        }
+    }
+
     /// What was switched to is at its end; `orderly`: the agent knows.
     pub fn ended(&self, orderly: bool) {
         match self {
@@ -208,6 +227,7 @@ impl<'a> Responder<'a> {
         match self {
             Self::Http1(responder) if !responder.complete.load(Relaxed) => End::Abort,
             Self::Http1(responder) if !responder.keep_alive.load(Relaxed) => End::Close,
+            Self::Http1(responder) if !responder.reader.is_idle() => End::Close,
             Self::Http1(_) | Self::Http2(_) => End::GoOn,
         }
     }
@@ -264,7 +284,7 @@ impl Http1Responder<'_> {
             Ok(()) => tokio::select! {
                 biased;
                 written = writer.write_body(framing, body) => written.map(drop).map_err(write_failure),
-                () = self.reader.agent_gone() => Err(SendFailure::Agent),
+                () = self.reader.broken() => Err(SendFailure::Agent),
             },
             Err(error) => {
                 tracing::error!(%error, "a response cannot be written");
@@ -275,11 +295,11 @@ impl Http1Responder<'_> {
         sent
     }
 
-    /// The connection goes on only if the request was read to its end: what is left of it
-    /// must not be taken for a next one.
+    /// The connection goes on only if the request was, or will be, read to its end: what is
+    /// left of it must not be taken for a next one.
     fn persist(&self, framing: BodyFraming) -> Persist {
         let goes_on = self.keep_alive.load(Relaxed)
-            && self.reader.is_idle()
+            && (self.reader.is_idle() || self.reads_on.load(Relaxed))
             && framing != BodyFraming::UntilClose;
         self.keep_alive.store(goes_on, Relaxed);
         match (goes_on, self.version) {

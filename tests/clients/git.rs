@@ -97,6 +97,36 @@ fn git_over_http_1_1() {
     inside(|| with_site(&["git"], |site| round_trip(site, &version)));
 }
 
+/// Files that are too large for a repository go by their digests, beside it.
+#[test]
+fn git_lfs() {
+    inside(|| {
+        with_site(&["git", "git-lfs"], |site| {
+            repository(site);
+            let run = |arguments: &[&str]| site.stdout(git(site, arguments));
+            run(&["lfs", "install", "--skip-repo"]);
+            run(&["clone", "-q", URL, "first"]);
+            let large = noise(3 * UPLOAD_BYTES, 17);
+            fs::write(site.world.path("first").join("large.bin"), &large).unwrap();
+            run(&["-C", "first", "lfs", "track", "*.bin"]);
+            commit(site, &site.world.path("first"), "large");
+            run(&["-C", "first", "push", "-q", "origin", "main"]);
+            run(&["clone", "-q", URL, "second"]);
+            let file = site.world.path("second").join("large.bin");
+            assert_eq!(digest(&file), sha256(&large));
+            let object = format!("/repo.git/info/lfs/objects/{}", sha256(&large));
+            let requests = site.server.requests();
+            let methods = requests.iter().filter(|request| request.target == object);
+            let methods: Vec<&str> = methods.map(|request| request.method.as_str()).collect();
+            assert_eq!(methods, ["PUT", "GET"]);
+            for request in &requests {
+                let sent = request.header_all("authorization");
+                assert_eq!(sent, [git_server::credential()], "{}", request.target);
+            }
+        });
+    });
+}
+
 #[test]
 fn git_says_why_it_is_refused() {
     inside(|| {

@@ -1,5 +1,6 @@
 //! A git server: `git http-backend` behind the credential.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::thread;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
 
 use crate::SECRET;
 use crate::common::{Answer, Request};
@@ -24,6 +26,9 @@ pub fn answer(request: &Request, repositories: &Path) -> Answer {
     if request.header("authorization") != Some(&credential()) {
         let answer = Answer::ok("no credential").status(401);
         return answer.header("www-authenticate", "Basic realm=\"git\"");
+    }
+    if let Some(path) = request.target.strip_prefix("/repo.git/info/lfs/") {
+        return lfs(request, path, &repositories.join("lfs"));
     }
     let (path, query) = request
         .target
@@ -52,6 +57,37 @@ pub fn answer(request: &Request, repositories: &Path) -> Answer {
     let output = backend.wait_with_output().unwrap();
     writer.join().unwrap();
     cgi(&output.stdout)
+}
+
+/// Large files: the batch API of Git LFS, and the objects themselves in `store`.
+fn lfs(request: &Request, path: &str, store: &Path) -> Answer {
+    let object = |oid: &str| store.join(oid);
+    match (request.method.as_str(), path.split_once('/')) {
+        ("POST", Some(("objects", "batch"))) => {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            let operation = asked["operation"].as_str().unwrap();
+            let objects = asked["objects"].as_array().unwrap().iter();
+            let objects = objects.map(|asked| {
+                let oid = asked["oid"].as_str().unwrap();
+                let href = format!("https://git.good.test/repo.git/info/lfs/objects/{oid}");
+                json!({
+                    "oid": oid,
+                    "size": asked["size"],
+                    "actions": { operation: { "href": href } },
+                })
+            });
+            let answer = json!({ "transfer": "basic", "objects": objects.collect::<Vec<_>>() });
+            Answer::ok(answer.to_string()).header("content-type", "application/vnd.git-lfs+json")
+        }
+        ("PUT", Some(("objects", oid))) => {
+            fs::create_dir_all(store).unwrap();
+            fs::write(object(oid), &request.body).unwrap();
+            Answer::ok("")
+        }
+        ("GET", Some(("objects", oid))) => Answer::ok(fs::read(object(oid)).unwrap()),
+        // It has no locks.
+        _ => Answer::ok("{\"message\": \"not here\"}").status(404),
+    }
 }
 
 /// A CGI response.

@@ -1,17 +1,12 @@
 //! gRPC: the cases of its interop tests between Python's `grpcio` on both sides, and what the
 //! gateway's own refusals look like to it.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-
 use serde_json::Value;
 
 use crate::common::Upstream;
 use crate::common::world::{OTHER, THIRD};
-use crate::python::python;
-use crate::{SECRET, Site, inside, with_site};
+use crate::python::{Server, file, python};
+use crate::{Site, inside, with_site};
 
 const MESSAGES: &str = include_str!("grpc/messages.py");
 const SERVER: &str = include_str!("grpc/server.py");
@@ -49,25 +44,10 @@ const OURS: [&str; 5] = [
 ];
 
 /// Starts the server, and one that speaks HTTP/1 only.
-fn servers(site: &Site<'_>) -> (Child, Upstream) {
-    let (certificate, key) = site.world.ca.pem_pair(&["grpc.good.test"]);
-    let (certificate_path, key_path) = (site.world.path("grpc.pem"), site.world.path("grpc.key"));
-    fs::write(&certificate_path, certificate).unwrap();
-    fs::write(&key_path, key).unwrap();
-    let mut command = python();
-    command
-        .arg("-I")
-        .arg(script(site, "server.py", SERVER))
-        .arg(format!("{}:443", OTHER[0]))
-        .args([certificate_path, key_path])
-        .arg(format!("Bearer {SECRET}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    let mut server = site.world.internet.spawn(command);
-    let mut line = String::new();
-    let mut output = BufReader::new(server.stdout.take().unwrap());
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+fn servers(site: &Site<'_>) -> (Server, Upstream) {
+    let text = format!("{MESSAGES}{SERVER}");
+    let address = format!("{}:443", OTHER[0]);
+    let server = Server::start(site, &text, "grpc.good.test", &address);
     let mut tls = site.world.ca.server(&["h1.good.test"]);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let http1 = Upstream::custom(
@@ -83,19 +63,13 @@ fn servers(site: &Site<'_>) -> (Child, Upstream) {
     (server, http1)
 }
 
-fn script(site: &Site<'_>, name: &str, text: &str) -> PathBuf {
-    let path = site.world.path(name);
-    fs::write(&path, format!("{MESSAGES}{text}")).unwrap();
-    path
-}
-
 /// Runs these cases; each prints its name once it holds.
 fn run(site: &Site<'_>, cases: &[&str]) {
     let mut command = site.command(python().get_program());
     command
         .env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", &site.ca)
         .arg("-I")
-        .arg(script(site, "client.py", CLIENT))
+        .arg(file(site, "client.py", &format!("{MESSAGES}{CLIENT}")))
         .args(cases);
     let output = String::from_utf8(site.stdout(command)).unwrap();
     assert_eq!(output.lines().collect::<Vec<_>>(), cases);

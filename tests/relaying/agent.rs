@@ -321,6 +321,14 @@ impl Agent {
         }
     }
 
+    /// Closes its own direction in order and reads on; HTTP/1 only.
+    pub async fn close_half(&mut self) {
+        let Leg::H1(io) = &mut self.leg else {
+            panic!("HTTP/2 closes half of a stream");
+        };
+        io.close_half().await;
+    }
+
     /// Sends exactly these bytes; HTTP/1 only.
     pub async fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Leg::H1(io) = &mut self.leg else {

@@ -5,7 +5,7 @@ use std::io;
 use h2::Reason;
 
 use crate::agent::code;
-use crate::bench::{Bench, LEGS, Scripted, Version};
+use crate::bench::{Bench, LEGS, Scripted, Setup, Version};
 use crate::common::events::Events;
 use crate::common::inside;
 use crate::h1::Framing;
@@ -85,6 +85,67 @@ fn an_agent_that_gives_up_between_events_is_given_up_upstream() {
         }
         let gone = |record: &serde_json::Value| record["portreeve.reason"] == "agent_closed";
         bench.gateway.wait_records(4, gone);
+    });
+}
+
+/// `close_notify` and FIN say that no more is sent; the answer may still be read (RFC 8446 §6.1).
+#[test]
+fn an_agent_that_closes_its_own_direction_gets_its_answer() {
+    inside(|| {
+        let setup = Setup {
+            config: "[timeouts]\nclose = \"10m\"\n",
+            ..Setup::default()
+        };
+        let bench = Bench::with(&setup, |mut call: Call| async move {
+            let length = call.rest().await?.len();
+            crate::streaming::acknowledged().await;
+            call.answer(200, &[], Framing::Chunked).await?;
+            call.send(format!("{length}").as_bytes()).await?;
+            crate::streaming::acknowledged().await;
+            call.send(b" bytes").await?;
+            call.end(&[]).await
+        });
+        bench.some(&LEGS[..2], |dial| async move {
+            let mut agent = dial.connect().await;
+            let framing = Framing::Length(5);
+            agent.ask("POST", "/", &[], framing).await.unwrap();
+            agent.send(b"whole").await.unwrap();
+            agent.close_half().await;
+            // What comes next goes through the gateway after that.
+            dial.connect().await.get("/denied").await.unwrap();
+            crate::streaming::ACK.add_permits(1);
+            assert_eq!(agent.head().await.unwrap().status, 200);
+            agent.expect(b"5").await;
+            crate::streaming::ACK.add_permits(1);
+            assert_eq!(agent.rest().await.unwrap(), b" bytes");
+            agent.closed().await;
+        });
+    });
+}
+
+/// Who closes in order and is gone costs the server's time no longer than `close` allows.
+#[test]
+fn an_agent_that_closes_in_order_is_not_waited_for_without_end() {
+    inside(|| {
+        let (ends, script) = watching(false);
+        let setup = Setup {
+            config: "[timeouts]\nclose = \"200ms\"\n",
+            ..Setup::default()
+        };
+        let bench = Bench::with(&setup, script);
+        for (index, legs) in LEGS.into_iter().take(2).enumerate() {
+            println!("{legs}");
+            let dial = bench.dial(legs);
+            bench.run(async move {
+                let mut agent = dial.connect().await;
+                agent.ask("GET", "/", &[], Framing::Nothing).await.unwrap();
+                agent.close_half().await;
+            });
+            let all = ends.wait_count(index * 2 + 2);
+            assert_eq!(all[index * 2 + 1], expected(legs.server));
+        }
+        let gone = |record: &serde_json::Value| record["portreeve.reason"] == "agent_closed";
+        bench.gateway.wait_records(2, gone);
     });
 }
 

@@ -110,6 +110,46 @@ fn http_1_0_agents_get_no_chunks_and_keep_their_connection_where_they_may() {
     });
 }
 
+/// They end by closing or declare a length, and keep the connection only where they say so.
+#[test]
+fn servers_of_http_1_0_are_understood() {
+    inside(|| {
+        let bench = Bench::new(|mut call: Call| async move {
+            let asked = call.rest().await?.len();
+            call.line = "HTTP/1.0";
+            let text = format!("{asked} on {}", call.connection);
+            let (headers, framing): (&[_], _) = match call.target.as_str() {
+                "/close" => (&[], Framing::Close),
+                "/length" => (&[], Framing::Length(text.len())),
+                _ => (&[("connection", "keep-alive")], Framing::Length(text.len())),
+            };
+            call.answer(200, headers, framing).await?;
+            call.send(text.as_bytes()).await?;
+            call.end(&[]).await
+        });
+        for (index, legs) in [LEGS[0], LEGS[2]].into_iter().enumerate() {
+            let dial = bench.dial(legs);
+            bench.run(async move {
+                let mut agent = dial.connect().await;
+                let mut connection = index * 3;
+                for (target, kept) in [
+                    ("/close", false),
+                    ("/length", false),
+                    ("/keep", true),
+                    ("/close", false),
+                ] {
+                    let sent = agent.exchange("POST", target, &[], b"data").await;
+                    let (head, body) = sent.unwrap();
+                    let text = String::from_utf8(body).unwrap();
+                    assert_eq!(head.status, 200);
+                    assert_eq!(text, format!("4 on {connection}"), "{target}");
+                    connection += usize::from(!kept);
+                }
+            });
+        }
+    });
+}
+
 fn names(fields: &Fields) -> Vec<&str> {
     fields.iter().map(|(name, _)| name.as_str()).collect()
 }

@@ -214,6 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> H1<S> {
         }
     }
 
+    /// Ends this direction: `close_notify`, then FIN.
+    pub async fn close_half(&mut self) {
+        within("shutdown", self.stream.shutdown()).await.unwrap();
+    }
+
     /// Writes exactly these bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         within("write", async {

@@ -32,6 +32,8 @@ pub struct Call {
     pub trailers: Fields,
     /// Which connection of this server it came on, counted from 0.
     pub connection: usize,
+    /// For the answer, on HTTP/1.
+    pub line: &'static str,
     leg: Leg,
 }
 
@@ -103,7 +105,7 @@ impl Call {
     ) -> io::Result<()> {
         match &mut self.leg {
             Leg::H1 { io, .. } => {
-                let line = format!("HTTP/1.1 {status} Scripted");
+                let line = format!("{} {status} Scripted", self.line);
                 let io = io.as_mut().unwrap();
                 io.write_head(&line, headers, framing).await
             }
@@ -134,14 +136,23 @@ impl Call {
 
     /// The end of the response.
     pub async fn end(mut self, trailers: &[(&str, &str)]) -> io::Result<()> {
+        self.end_answer(trailers).await?;
+        self.done();
+        Ok(())
+    }
+
+    /// The end of the response, while the request may go on.
+    pub async fn end_answer(&mut self, trailers: &[(&str, &str)]) -> io::Result<()> {
         match &mut self.leg {
-            Leg::H1 { io, back } => {
-                let mut io = io.take().unwrap();
-                io.write_end(trailers).await?;
-                let _ = back.take().unwrap().send(io);
-                Ok(())
-            }
+            Leg::H1 { io, .. } => io.as_mut().unwrap().write_end(trailers).await,
             Leg::H2 { stream, .. } => h2_end(stream.as_mut().unwrap(), trailers),
+        }
+    }
+
+    /// The end of the exchange: on HTTP/1 the next may begin.
+    pub fn done(mut self) {
+        if let Leg::H1 { io, back } = &mut self.leg {
+            let _ = back.take().unwrap().send(io.take().unwrap());
         }
     }
 
@@ -271,6 +282,7 @@ pub async fn serve_h1(stream: Stream, script: Script) -> io::Result<()> {
             headers,
             trailers: Vec::new(),
             connection,
+            line: "HTTP/1.1",
             leg: Leg::H1 {
                 io: Some(io),
                 back: Some(back),
@@ -305,6 +317,7 @@ pub async fn serve_h2(stream: Stream, streams: u32, script: Script) -> io::Resul
             headers: fields(&head.headers),
             trailers: Vec::new(),
             connection,
+            line: "HTTP/2",
             leg: Leg::H2 {
                 body,
                 respond,

@@ -1,8 +1,9 @@
-//! Both bodies while they run: events at once, echoes, early answers, and the end in order.
+//! Both bodies while they run: pieces at once, echoes, early answers.
 
 use std::io;
 
-use crate::bench::{Bench, LEGS, Legs, Setup, Version};
+use crate::bench::{Bench, LEGS, Setup, Version};
+use crate::common::events::Events;
 use crate::common::inside;
 use crate::h1::Framing;
 use crate::server::Call;
@@ -19,37 +20,6 @@ pub async fn acknowledged() {
         .await
         .unwrap()
         .forget();
-}
-
-async fn events(mut call: Call) -> io::Result<()> {
-    call.rest().await?;
-    let kind = [("content-type", "text/event-stream")];
-    call.answer(200, &kind, Framing::Chunked).await?;
-    // The head alone comes before any event.
-    acknowledged().await;
-    for number in 0..3 {
-        call.send(format!("data: {number}\n\n").as_bytes()).await?;
-        acknowledged().await;
-    }
-    call.end(&[]).await
-}
-
-#[test]
-fn each_event_arrives_before_the_server_sends_the_next() {
-    inside(|| {
-        let bench = Bench::new(events);
-        bench.each(|dial| async move {
-            let mut agent = dial.connect().await;
-            agent.ask("GET", "/", &[], Framing::Nothing).await.unwrap();
-            assert_eq!(agent.head().await.unwrap().status, 200);
-            ACK.add_permits(1);
-            for number in 0..3 {
-                agent.expect(format!("data: {number}\n\n").as_bytes()).await;
-                ACK.add_permits(1);
-            }
-            assert!(agent.rest().await.unwrap().is_empty());
-        });
-    });
 }
 
 #[test]
@@ -165,6 +135,79 @@ fn an_answer_whose_server_wants_no_more_of_the_upload_is_whole() {
     });
 }
 
+/// Answers to the end, and then reads the request to its end.
+async fn answer_first(mut call: Call, received: Events<Option<usize>>) -> io::Result<()> {
+    if call.method == "GET" {
+        return call.reply(200, &[], b"the next").await;
+    }
+    let first = call.data().await?.unwrap_or_default().len();
+    let framing = match call.target.as_str() {
+        "/length" => Framing::Length(9),
+        "/empty" => Framing::Length(0),
+        _ => Framing::Chunked,
+    };
+    call.answer(200, &[], framing).await?;
+    if call.target != "/empty" {
+        call.send(b"good enou").await?;
+    }
+    call.end_answer(&[]).await?;
+    let rest = call.rest().await;
+    received.push(rest.map(|rest| first + rest.len()).ok());
+    call.done();
+    Ok(())
+}
+
+/// RFC 9113 section 8.1, RFC 9112 section 9.3: a server that has said all may still take the
+/// rest of the request, and a next request follows on the agent's connection.
+#[test]
+fn a_whole_answer_does_not_cut_the_upload() {
+    inside(|| {
+        let received = Events::new();
+        let sink = received.clone();
+        let bench = Bench::new(move |call: Call| answer_first(call, sink.clone()));
+        let mut count = 0;
+        for legs in LEGS {
+            for target in ["/length", "/chunked", "/empty"] {
+                for framing in [Framing::Length(STREAMED), Framing::Chunked] {
+                    println!("{legs} {target} {framing:?}");
+                    let (dial, so_far) = (bench.dial(legs), received.clone());
+                    let agent = bench.run(async move {
+                        let mut agent = dial.connect().await;
+                        agent.ask("POST", target, &[], framing).await.unwrap();
+                        agent.send(b"first").await.unwrap();
+                        let head = agent.head().await.unwrap();
+                        assert_eq!((head.status, head.header("connection")), (200, None));
+                        let body = agent.rest().await.unwrap();
+                        let expected: &[u8] = if target == "/empty" {
+                            b""
+                        } else {
+                            b"good enou"
+                        };
+                        assert_eq!(body, expected);
+                        // Only now, with the whole answer at hand.
+                        assert_eq!(so_far.len(), count);
+                        agent.send(&vec![b'x'; STREAMED - 5]).await.unwrap();
+                        agent.end(&[]).await.unwrap();
+                        agent
+                    });
+                    count += 1;
+                    assert_eq!(received.wait_count(count)[count - 1], Some(STREAMED));
+                    bench.run(async move {
+                        let mut agent = agent;
+                        let (head, body) = agent.get("/").await.unwrap();
+                        assert_eq!((head.status, body.as_slice()), (200, &b"the next"[..]));
+                    });
+                }
+            }
+        }
+        // The record comes when all is over, and counts all of it.
+        let whole = |record: &serde_json::Value| {
+            record["http.request.body.size"] == STREAMED && record["portreeve.reason"].is_null()
+        };
+        bench.gateway.wait_records(count, whole);
+    });
+}
+
 #[test]
 fn an_upload_goes_on_while_its_answer_does() {
     inside(|| {
@@ -246,35 +289,5 @@ fn short_bodies_are_whole_before_the_server_is_dialled() {
                 assert_eq!(agent.rest().await.unwrap(), b"65537");
             });
         }
-    });
-}
-
-/// SIGTERM: the stream at hand goes on to its end, and then the gateway ends.
-#[test]
-fn a_drain_lets_streams_end() {
-    inside(|| {
-        let mut bench = Bench::new(events);
-        let agents: Vec<_> = LEGS
-            .into_iter()
-            .map(|legs: Legs| {
-                let dial = bench.dial(legs);
-                bench.run(async move {
-                    let mut agent = dial.connect().await;
-                    agent.ask("GET", "/", &[], Framing::Nothing).await.unwrap();
-                    assert_eq!(agent.head().await.unwrap().status, 200);
-                    agent
-                })
-            })
-            .collect();
-        bench.gateway.signal(rustix::process::Signal::TERM);
-        bench.gateway.wait_log("draining");
-        ACK.add_permits(agents.len() * 4);
-        bench.run(async move {
-            for mut agent in agents {
-                let all = agent.rest().await.unwrap();
-                assert_eq!(all, b"data: 0\n\ndata: 1\n\ndata: 2\n\n");
-            }
-        });
-        assert!(bench.gateway.wait_exit().success());
     });
 }

@@ -82,8 +82,7 @@ async fn serve(link: &Link, loaded: Loaded) -> Result<Option<String>, StartError
         }
         Err(_) => false,
     };
-    drain_signal.begin();
-    serving::drained(&gateway, config.timeouts.drain).await;
+    serving::drained(&gateway, &drain_signal, config.timeouts.drain).await;
     let closing = gateway.audit.clone();
     let closed = tokio::task::block_in_place(|| closing.close(serving::AUDIT_CLOSE));
     closed.map_err(|why| StartError::new("cannot write the last records", &why))?;

@@ -107,6 +107,8 @@ pub struct Hops<'a> {
     pub trailers: &'a [HeaderName],
     /// `Upgrade`.
     pub upgrade: Option<&'a HeaderValue>,
+    /// `Expect: 100-continue`; requests only.
+    pub expects_continue: bool,
 }
 
 /// A request head to write.
@@ -291,6 +293,9 @@ fn hops(buf: &mut BytesMut, hops: &Hops<'_>, framing: BodyFraming) {
     }
     if let Some(upgrade) = hops.upgrade {
         field(buf, "upgrade", upgrade.as_bytes());
+    }
+    if hops.expects_continue {
+        field(buf, "expect", b"100-continue");
     }
     if framing == BodyFraming::Chunked {
         let names = hops

@@ -68,6 +68,11 @@ impl<B> Redacting<B> {
         }
     }
 
+    /// The body again.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+
     /// What may go of what came. `last`: nothing comes after.
     fn pass(&mut self, data: Bytes, last: bool) -> Result<Bytes, BodyError> {
         let mut found = Found::new();

@@ -10,6 +10,7 @@ use http_body::Body as _;
 use tokio::io::ReadHalf;
 
 use super::connection::{Http1, StreamGuard, Switched};
+use super::expectation::Expectation;
 use super::outgoing::Outgoing;
 use super::response::{Http1Rest, ResponseBody};
 use super::upload::{End, Sent, ServerWriter, Upload, write_end};
@@ -65,6 +66,11 @@ pub async fn http1(
     .await?;
     if head.framing == Framing::Tunnel {
         return Err(malformed("it switches protocols unasked"));
+    }
+    let reads_on = head.keep_alive || head.status.is_success();
+    if !reads_on {
+        // It says that it closes, and why: what is still to be sent is not for it.
+        upload.stop();
     }
     let keep = head.keep_alive
         && head.framing != Framing::UntilClose
@@ -140,18 +146,21 @@ async fn final_head(
     settings: &Settings,
 ) -> Result<h1::ResponseHead, Failure> {
     let mut interims = settings.interim_responses;
+    let mut expectation = Expectation::of(outgoing, agentward, settings.expect);
     // Once a byte of a response is here, the request was seen: it is not sent again.
     let mut unseen = reused;
     loop {
         let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
-        let head = await_head(read, upload, settings.first_byte).await?;
+        let head = await_head(read, upload, &mut expectation, settings.first_byte).await?;
         let head = head.map_err(|error| read_failure(&error, unseen))?;
         let head = head.ok_or_else(|| closed_before_head(unseen))?;
         unseen = false;
         if head.framing == Framing::Tunnel || !head.status.is_informational() {
+            expectation.answered(head.status, outgoing, upload);
             return Ok(head);
         }
-        interim(head.status, head.headers, &mut interims, agentward).await?;
+        count(&mut interims)?;
+        interim(head.status, head.headers, &mut expectation, agentward).await?;
     }
 }
 
@@ -174,6 +183,7 @@ fn queue_head(
             te_trailers: outgoing.te_trailers,
             trailers: &outgoing.trailers,
             upgrade,
+            expects_continue: outgoing.expects_continue,
             ..Hops::default()
         },
     };
@@ -208,6 +218,7 @@ async fn write_inline(
 async fn await_head<T>(
     head: impl Future<Output = T>,
     upload: &mut Upload,
+    expectation: &mut Expectation<'_, '_>,
     limit: Duration,
 ) -> Result<T, Failure> {
     let mut head = std::pin::pin!(head);
@@ -218,6 +229,7 @@ async fn await_head<T>(
             ended = poll_fn(|cx| upload.poll_end(cx)) => {
                 ended.map_err(|error| Failure::Refused(error.of_request()))?;
             }
+            () = expectation.unanswered() => expectation.go_on().await,
         }
     }
     tokio::time::timeout(limit, head).await.map_err(|_| {
@@ -266,21 +278,26 @@ fn is_bound_to_connection(outgoing: &Outgoing, response: &HeaderMap) -> bool {
         || response.get_all(header::WWW_AUTHENTICATE).iter().any(bound)
 }
 
-/// Passes an interim response on. 100 is not: the gateway has answered the expectation.
+/// Counts an interim response against those that one request may have.
+fn count(left: &mut usize) -> Result<(), Failure> {
+    let fewer = left.checked_sub(1);
+    *left = fewer.ok_or_else(|| malformed("it sends interim responses without end"))?;
+    Ok(())
+}
+
+/// Passes an interim response on; 100 only to an agent that waits for it.
 async fn interim(
     status: StatusCode,
     mut headers: HeaderMap,
-    left: &mut usize,
+    expectation: &mut Expectation<'_, '_>,
     agentward: Agentward<'_, '_>,
 ) -> Result<(), Failure> {
-    let Some(fewer) = left.checked_sub(1) else {
-        return Err(malformed("it sends interim responses without end"));
-    };
-    *left = fewer;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(malformed("it switches protocols unasked"));
     }
-    if status != StatusCode::CONTINUE {
+    if status == StatusCode::CONTINUE {
+        expectation.go_on().await;
+    } else {
         crate::http::strip::response(&mut headers, crate::policy::rule::Cookies::Drop);
         agentward.interim(status, headers).await;
     }
@@ -332,9 +349,10 @@ pub async fn http2(
         Upload::http2(stream, body, settings.write)
     };
     let mut interims = settings.interim_responses;
+    let mut expectation = Expectation::of(outgoing, agentward, settings.expect);
     let head = loop {
         let arrived = poll_fn(|cx| poll_head(&mut response, cx));
-        match await_head(arrived, &mut upload, settings.first_byte).await? {
+        match await_head(arrived, &mut upload, &mut expectation, settings.first_byte).await? {
             Head::Final(Ok(head)) => break head,
             Head::Final(Err(error)) => {
                 agents_fault(&error, &mut upload).await?;
@@ -342,10 +360,12 @@ pub async fn http2(
             }
             Head::Interim(head) => {
                 let (parts, ()) = head.into_parts();
-                interim(parts.status, parts.headers, &mut interims, agentward).await?;
+                count(&mut interims)?;
+                interim(parts.status, parts.headers, &mut expectation, agentward).await?;
             }
         }
     };
+    expectation.answered(head.status(), outgoing, &mut upload);
     let (parts, stream) = head.into_parts();
     let length = parts
         .headers

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod exchange;
+pub mod expectation;
 pub mod key;
 pub mod outgoing;
 pub mod pool;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub first_byte: Duration,
     /// Between two bytes of the request's body.
     pub body: Duration,
+    /// For the server to answer an expectation of 100.
+    pub expect: Duration,
     /// Until the server takes a byte.
     pub write: Duration,
 }

@@ -36,6 +36,8 @@ pub struct Outgoing {
     pub passed: Arc<Passed>,
     /// Most bytes of the body.
     pub body_limit: Option<u64>,
+    /// Whether the agent waits for 100 before it sends the body.
+    pub expects_continue: bool,
 }
 
 /// Neither the target nor the headers, which may hold secrets.
@@ -59,6 +61,8 @@ pub struct Extras {
     pub passed: Arc<Passed>,
     /// Most bytes of the body.
     pub body_limit: Option<u64>,
+    /// Whether it waits for 100 before it sends the body.
+    pub expects_continue: bool,
 }
 
 impl Outgoing {
@@ -94,6 +98,7 @@ impl Outgoing {
             own,
             passed: extras.passed,
             body_limit: extras.body_limit,
+            expects_continue: extras.expects_continue,
         }
     }
 
@@ -140,6 +145,9 @@ impl Outgoing {
         }
         if self.te_trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if self.expects_continue {
+            headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         }
         if let Some(trailer) = trailer_field(&self.trailers) {
             headers.insert(header::TRAILER, trailer);

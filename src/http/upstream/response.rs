@@ -1,5 +1,6 @@
 //! A response body, and what becomes of its connection when it ends.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -77,6 +78,20 @@ impl ResponseBody {
         }))
     }
 
+    /// Whether the server takes what the agent still has to send of its request, also after
+    /// its answer (RFC 9112 §9.3, RFC 9113 §8.1).
+    pub(in crate::http) fn reads_on(&self) -> bool {
+        self.upload.is_running()
+    }
+
+    /// After the whole response: waits for the rest of the request.
+    pub(in crate::http) async fn uploaded(mut self) -> Result<(), BodyError> {
+        if !self.is_end() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.upload.poll_end(cx)).await
+    }
+
     pub(in crate::http) fn is_end(&self) -> bool {
         match &self.source {
             Source::Http1(body) => body.as_ref().is_none_or(|body| body.reader.at_end()),
@@ -108,7 +123,7 @@ impl ResponseBody {
             Source::Http1(None) => Poll::Ready(None),
             Source::Http1(Some(body)) => {
                 let frame = body.reader.poll_body(cx);
-                if frame.is_ready() && body.reader.is_idle() {
+                if frame.is_ready() && body.reader.is_idle() && !self.upload.is_running() {
                     self.give_back();
                 }
                 frame.map(|frame| frame.map(|frame| frame.map_err(|error| read_error(&error))))

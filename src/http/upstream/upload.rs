@@ -73,6 +73,13 @@ impl Upload {
         matches!(self, Self::Running(_))
     }
 
+    /// Gives up what is not sent yet.
+    pub fn stop(&mut self) {
+        if self.is_running() {
+            *self = Self::Broken;
+        }
+    }
+
     /// The writer, where a finished upload left one.
     #[must_use]
     pub fn take_writer(&mut self) -> Option<ServerWriter> {

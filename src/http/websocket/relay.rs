@@ -41,6 +41,8 @@ pub struct ServerLeg<'a> {
 pub struct Times {
     /// Without a byte either way.
     pub idle: Duration,
+    /// In all.
+    pub life: Duration,
     /// From one side's close frame to the other's.
     pub close: Duration,
 }
@@ -118,7 +120,7 @@ pub async fn relay(
     };
     let up = pump(agent.reader, server.writer, &mut up, stopped_up, &seen);
     let down = pump(server.reader, agent.writer, &mut down, stopped_down, &seen);
-    ending.run((up, down), &seen, times.idle, leave).await
+    ending.run((up, down), &seen, times, leave).await
 }
 
 /// One direction to its end.
@@ -202,9 +204,10 @@ impl Ending {
         mut self,
         (up, down): (impl Future<Output = End>, impl Future<Output = End>),
         seen: &LastSeen,
-        idle: Duration,
+        Times { idle, life, .. }: Times,
         leave: impl Future<Output = ()>,
     ) -> Ended {
+        let over = Instant::now() + life;
         let mut up = std::pin::pin!(up);
         let mut down = std::pin::pin!(down);
         let mut leave = std::pin::pin!(leave);
@@ -218,6 +221,9 @@ impl Ending {
                 () = &mut leave, if !leaving => {
                     leaving = true;
                     self.stop_all(Reason::Draining, "the gateway is going away");
+                }
+                () = sleep_until(over), if self.deadline.is_none() => {
+                    self.stop_all(Reason::TunnelExpired, "a WebSocket may not last longer");
                 }
                 () = sleep_until(wake) => {
                     if self.deadline.is_some() {

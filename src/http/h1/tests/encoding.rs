@@ -54,6 +54,7 @@ fn request_heads_are_canonical() {
         te_trailers: true,
         trailers: &trailers,
         upgrade: Some(&websocket),
+        expects_continue: true,
     };
     let method = Method::POST;
     let out = RequestOut {
@@ -69,7 +70,7 @@ fn request_heads_are_canonical() {
     assert_eq!(
         std::str::from_utf8(&buf).unwrap(),
         "POST /p?q HTTP/1.1\r\nhost: good\r\nx-a: 1\r\nx-b: 2\r\ntransfer-encoding: chunked\r\n\
-         connection: close, te, upgrade\r\nte: trailers\r\nupgrade: websocket\r\ntrailer: x-t, x-u\r\n\r\n"
+         connection: close, te, upgrade\r\nte: trailers\r\nupgrade: websocket\r\nexpect: 100-continue\r\ntrailer: x-t, x-u\r\n\r\n"
     );
 }
 
