@@ -305,7 +305,14 @@ mod tests {
             for (old, new) in template.lines().zip(rendered.text().lines()) {
                 assert_eq!(old != new, old.starts_with("define "), "{old}");
             }
-            let verdicts = ["accept ", "return ", "drop ", "reject ", "redirect to "];
+            let verdicts = [
+                "accept ",
+                "return ",
+                "drop ",
+                "reject ",
+                "jump ",
+                "redirect to ",
+            ];
             let rules = template
                 .lines()
                 .filter(|line| {
