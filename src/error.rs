@@ -67,6 +67,10 @@ pub enum Reason {
     DeniedByRule,
     /// The request carries its own authenticator where the rule attaches one.
     ForeignCredential,
+    /// A stand-in of a credential where it does not belong.
+    PlaceholderMisplaced,
+    /// No signature can be made for the request.
+    Unsignable,
     /// A detector found what must not leave.
     Detected,
     /// Too many refusals for this agent just now.
@@ -103,6 +107,8 @@ pub enum Reason {
     ConnectTimeout,
     /// The server's certificate does not prove the name.
     UpstreamCertificate,
+    /// The server is none that the credential may go to.
+    UpstreamIdentity,
     /// The TLS handshake with the server failed otherwise.
     UpstreamTls,
     /// The server broke the rules of HTTP.
@@ -159,6 +165,8 @@ impl Reason {
         Self::NoRule,
         Self::DeniedByRule,
         Self::ForeignCredential,
+        Self::PlaceholderMisplaced,
+        Self::Unsignable,
         Self::Detected,
         Self::RateLimited,
         Self::RequestLimit,
@@ -176,6 +184,7 @@ impl Reason {
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::UpstreamCertificate,
+        Self::UpstreamIdentity,
         Self::UpstreamTls,
         Self::UpstreamMalformed,
         Self::UpstreamClosed,
@@ -248,6 +257,8 @@ impl Reason {
             | Self::NoRule
             | Self::DeniedByRule
             | Self::ForeignCredential
+            | Self::PlaceholderMisplaced
+            | Self::Unsignable
             | Self::Detected
             | Self::RateLimited
             | Self::RequestLimit
@@ -265,6 +276,7 @@ impl Reason {
             | Self::ConnectFailed
             | Self::ConnectTimeout
             | Self::UpstreamCertificate
+            | Self::UpstreamIdentity
             | Self::UpstreamTls
             | Self::UpstreamMalformed
             | Self::UpstreamClosed
@@ -415,6 +427,18 @@ impl Reason {
                 "Foreign credential",
                 DENIED,
             ),
+            Self::PlaceholderMisplaced => (
+                "placeholder_misplaced",
+                S::FORBIDDEN,
+                "Stand-in in the wrong place",
+                DENIED,
+            ),
+            Self::Unsignable => (
+                "unsignable",
+                S::FORBIDDEN,
+                "Request cannot be signed",
+                DENIED,
+            ),
             Self::Detected => ("detected", S::FORBIDDEN, "Data that must not leave", DENIED),
             Self::RateLimited => (
                 "rate_limited",
@@ -500,6 +524,12 @@ impl Reason {
                 "upstream_certificate",
                 S::BAD_GATEWAY,
                 "Server certificate not valid",
+                "tls_certificate_error",
+            ),
+            Self::UpstreamIdentity => (
+                "upstream_identity",
+                S::BAD_GATEWAY,
+                "Server not the known one",
                 "tls_certificate_error",
             ),
             Self::UpstreamTls => (

@@ -15,7 +15,7 @@
 //! | `portreeve.sentence` | what the agent was told, or what the gateway has to say |
 //! | `portreeve.rule` | the rule that decided |
 //! | `portreeve.rule.place` | where that rule is written, file:line |
-//! | `portreeve.credential` | name of the credential that was attached |
+//! | `portreeve.credential` | name of the credential that was attached; several with a comma and a space between |
 //! | `portreeve.detections` | what was found that must not leave: detector, action, keyed fingerprint and place of each, between `; ` |
 //! | `portreeve.policy.generation` | number of the rules in force |
 //! | `client.address` | where the connection came from |
@@ -84,7 +84,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "portreeve.credential",
-        "name of the credential that was attached",
+        "name of the credential that was attached; several with a comma and a space between",
     ),
     (
         "portreeve.detections",

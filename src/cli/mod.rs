@@ -2,6 +2,7 @@
 
 mod ca;
 pub mod check;
+mod credential;
 mod demo;
 pub mod dlp;
 mod exec;
@@ -62,6 +63,8 @@ enum Command {
     Check(wiring::CheckArgs),
     /// Make, show and export the CA that agents trust
     Ca(wiring::CaArgs),
+    /// Show what agents hold in place of secrets
+    Credential(wiring::CredentialArgs),
     /// Look for data that must not leave, and show how
     Dlp(wiring::DlpArgs),
     /// Render, apply, verify and remove the packet filter table
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => wiring::check(&args),
         Command::Ca(args) => wiring::ca(&args),
+        Command::Credential(args) => wiring::credential(&args),
         Command::Dlp(args) => wiring::dlp(&args),
         Command::Nft(args) => wiring::nft(&args),
     }

@@ -4,8 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, ca, check, complain, complain_of, dlp, nft};
+use super::{
+    CONFIG_HELP, EXIT_FAILED, EXIT_USAGE, ca, check, complain, complain_of, credential, dlp, nft,
+};
 use crate::config::{self, Config, Env, Findings};
+use crate::gateway::assemble::make_state_dir;
 use crate::nft::Settings;
 
 /// Options of `check`.
@@ -27,6 +30,16 @@ pub struct CaArgs {
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: ca::Command,
+}
+
+/// Options of `credential`.
+#[derive(Debug, clap::Args)]
+pub struct CredentialArgs {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: credential::Command,
 }
 
 /// Options of `dlp`.
@@ -79,6 +92,24 @@ pub fn dlp(args: &DlpArgs) -> ExitCode {
     match dlp::run(&args.command, detectors, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+pub fn credential(args: &CredentialArgs) -> ExitCode {
+    let loaded = match config::load(args.config.as_deref(), &Env::system()) {
+        Ok(loaded) => loaded,
+        Err(findings) => return usage(&Failure::Config(findings)),
+    };
+    if let Err(error) = make_state_dir(&loaded.config.state_dir) {
+        complain(&error);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    match credential::run(&args.command, loaded, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
             ExitCode::from(EXIT_USAGE)

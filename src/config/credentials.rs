@@ -77,6 +77,8 @@ impl Check<'_> {
             .attach
             .as_ref()
             .and_then(|attach| self.attach(damaged, attach));
+        let limits = self.credential_limits(credential);
+        let pinning = self.pinning(credential.upstream_identity.as_ref());
         // What rules are held against must be what was meant.
         if damaged || self.findings.errors() > errors {
             return None;
@@ -87,6 +89,8 @@ impl Check<'_> {
             source: source?,
             hosts: hosts?,
             attach: attach?,
+            limits,
+            pinning,
         })
     }
 
@@ -111,53 +115,53 @@ impl Check<'_> {
 
     fn attach(&mut self, damaged: bool, written: &Spanned<written::Attach>) -> Option<Attach> {
         let attach = written.get_ref();
-        if let (None, Some(format)) = (&attach.header, &attach.format) {
-            self.error(
-                format.span(),
-                "`format` goes with `header` only",
-                "leave it out",
-            );
+        if !self.companions(attach) {
             return None;
         }
-        let written::Attach {
-            header,
-            format: _,
-            bearer,
-            basic,
-            query,
-            cookie,
-        } = attach;
-        match (header, bearer, basic, query, cookie) {
-            (Some(header), None, None, None, None) => self.header(header, attach.format.as_ref()),
-            (None, Some(bearer), None, None, None) => {
-                if !bearer.get_ref() {
-                    let message = "`bearer` is `true` or left out";
-                    self.error(bearer.span(), message, "write `attach = { bearer = true }`");
-                }
-                Some(Attach::Bearer)
-            }
-            (None, None, Some(user), None, None) => {
-                let user = self.parse_hidden(user, basic_user)?;
-                Some(Attach::Basic { user })
-            }
-            (None, None, None, Some(key), None) => {
-                let key = self.parse_hidden(key, query_key)?;
-                Some(Attach::Query { key })
-            }
-            (None, None, None, None, Some(name)) => {
-                let name = self.parse_hidden(name, cookie_name)?;
-                Some(Attach::Cookie { name })
-            }
-            _ => {
-                let message = "`attach` needs exactly one of `header`, `bearer`, `basic`, `query` and `cookie`";
-                self.exactly_one(
-                    damaged,
-                    written,
-                    message,
-                    "write it like `attach = { bearer = true }`",
-                );
-                None
-            }
+        let methods = [
+            attach.header.is_some(),
+            attach.bearer.is_some(),
+            attach.basic.is_some(),
+            attach.query.is_some(),
+            attach.cookie.is_some(),
+            attach.placeholder.is_some(),
+            attach.sigv4.is_some(),
+            attach.client_certificate.is_some(),
+        ];
+        if methods.iter().filter(|there| **there).count() != 1 {
+            let message = "`attach` needs exactly one of `header`, `bearer`, `basic`, `query`, `cookie`, `placeholder`, `sigv4` and `client_certificate`";
+            let help = "write it like `attach = { bearer = true }`";
+            self.exactly_one(damaged, written, message, help);
+            return None;
+        }
+        if let Some(header) = &attach.header {
+            return self.header(header, attach.format.as_ref());
+        }
+        if let Some(bearer) = &attach.bearer {
+            self.only_true("bearer", bearer);
+            return Some(Attach::Bearer);
+        }
+        if let Some(user) = &attach.basic {
+            let user = self.parse_hidden(user, basic_user)?;
+            return Some(Attach::Basic { user });
+        }
+        if let Some(key) = &attach.query {
+            let key = self.parse_hidden(key, query_key)?;
+            return Some(Attach::Query { key });
+        }
+        if let Some(name) = &attach.cookie {
+            let name = self.parse_hidden(name, cookie_name)?;
+            return Some(Attach::Cookie { name });
+        }
+        self.further_attach(attach)
+    }
+
+    /// A flag that says which method, and nothing else.
+    pub(super) fn only_true(&mut self, key: &str, flag: &Spanned<bool>) {
+        if !flag.get_ref() {
+            let message = format!("`{key}` is `true` or left out");
+            let help = format!("write `attach = {{ {key} = true }}`");
+            self.error(flag.span(), message, help);
         }
     }
 
@@ -263,7 +267,7 @@ fn basic_user(text: &str) -> Result<String, Complaint> {
 }
 
 /// A key as servers name them: nothing that a secret pasted by mistake would look like.
-fn query_key(text: &str) -> Result<String, Complaint> {
+pub(super) fn query_key(text: &str) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.$[] ".contains(c);
     if (1..=64).contains(&text.len()) && text.chars().all(plain) {
         return Ok(text.to_owned());

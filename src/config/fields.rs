@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue};
 use super::check::Check;
 use super::units::Complaint;
 use super::written::Pairs;
+use crate::credential::Claim;
 use crate::policy::rule::Template;
 
 /// Fields the gateway makes itself: the target, framing, and what belongs to one hop
@@ -125,13 +126,13 @@ impl Check<'_> {
     pub(super) fn set_fields(
         &mut self,
         pairs: &Pairs,
-        credential: Option<&HeaderName>,
+        attached: &[Claim],
     ) -> Vec<(HeaderName, Template)> {
         let mut fields: Vec<(HeaderName, Template)> = Vec::new();
         for (key, text) in pairs.get_ref() {
             let name = self.parse_hidden(key, |text| {
                 let name = settable_field(text)?;
-                if credential == Some(&name) {
+                if attached.contains(&Claim::Field(name.clone())) {
                     return Err(Complaint::new(format!("`{name}` is set by the credential"))
                         .help("leave it out"));
                 }

@@ -7,6 +7,7 @@
 //! with an error is not used at all: the gateway then keeps the one it has, or does not start.
 
 mod agents;
+mod attach;
 mod check;
 mod credentials;
 mod dlp;

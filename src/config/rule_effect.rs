@@ -11,7 +11,7 @@ use super::hosts::pattern;
 use super::nearest::suggest;
 use super::rules::Known;
 use super::units::Complaint;
-use super::written::{self, Text};
+use super::written::{self, Text, WordOrList};
 use crate::name::CredentialName;
 use crate::policy::rule::{Action, Cookies, ForeignCredentials, HostPattern, Hosts, Schemes};
 
@@ -184,10 +184,23 @@ impl Check<'_> {
         schemes: Schemes,
         known: &mut Known<'_>,
     ) {
-        let Some(text) = &rule.credential else { return };
-        let name = text.get_ref().as_str();
-        known.used.insert(name.to_owned());
-        self.credential_exists(text, known.credentials);
+        let Some(written) = &rule.credential else {
+            return;
+        };
+        let texts = WordOrList::texts(written);
+        self.not_empty("credential", &Spanned::new(written.span(), texts.clone()));
+        for text in &texts {
+            known.used.insert(text.get_ref().clone());
+            self.credential_exists(text, known.credentials);
+            self.hosts_of_credential(rule, text, known.credentials);
+        }
+        let credentials = known.credentials;
+        let spec = |text: Text| {
+            let spec = credentials.spec(text.get_ref());
+            (text, spec)
+        };
+        let specs: Vec<_> = texts.into_iter().map(spec).collect();
+        self.conflicts(&specs);
         if let (true, Some(list)) = (schemes.http, &rule.schemes) {
             let message = "a credential never goes over clear HTTP";
             self.error(
@@ -201,7 +214,7 @@ impl Check<'_> {
             self.error(flag.span(), message, "leave `share_upstream` out");
         }
         if *hosts == Hosts::Any {
-            let span = rule.any_host.as_ref().map_or(text.span(), Spanned::span);
+            let span = rule.any_host.as_ref().map_or(written.span(), Spanned::span);
             let message = "a credential never goes to any host";
             self.error(
                 span,
@@ -209,7 +222,12 @@ impl Check<'_> {
                 "write `hosts` with the hosts of the credential",
             );
         }
-        let Some(spec) = known.credentials.spec(name) else {
+    }
+
+    /// Tells hosts of a rule that its credential may not go to.
+    fn hosts_of_credential(&mut self, rule: &written::Rule, text: &Text, all: &Credentials) {
+        let name = text.get_ref().as_str();
+        let Some(spec) = all.spec(name) else {
             return;
         };
         for text in rule.hosts.iter().flat_map(Spanned::get_ref) {

@@ -12,7 +12,8 @@ use super::nearest::{nearest, suggest};
 use super::read::Read;
 use super::rule_target::{path, query};
 use super::units::Complaint;
-use super::written;
+use super::written::{self, WordOrList};
+use crate::credential::Claim;
 use crate::name::{AgentName, CredentialName, RuleName};
 use crate::policy::agents::is_reserved;
 use crate::policy::rule::{Agents, Dlp, OnLimit, Place, Rule, Tls};
@@ -73,9 +74,13 @@ impl Check<'_> {
         let schemes = self.schemes(rule);
         let action = self.action(damaged, rule);
         self.credential_of(rule, &hosts, schemes, known);
-        let credential = rule.credential.as_ref().map(Spanned::get_ref);
-        let spec = credential.and_then(|name| known.credentials.spec(name));
-        let attached = spec.and_then(|spec| spec.attach.header());
+        let credentials = rule.credential.as_ref().map(WordOrList::texts);
+        let credentials = credentials.unwrap_or_default();
+        let attached: Vec<Claim> = credentials
+            .iter()
+            .filter_map(|name| known.credentials.spec(name.get_ref()))
+            .flat_map(|spec| spec.attach.claims())
+            .collect();
         let tls = self.tls(rule);
         let dlp = self.dlp(rule);
         Rule {
@@ -98,11 +103,15 @@ impl Check<'_> {
                 .as_ref()
                 .map_or(Vec::new(), |pairs| self.required_fields(pairs)),
             action,
-            credential: credential.map(|name| CredentialName::new(name)),
+            credentials: credentials
+                .iter()
+                .map(|name| CredentialName::new(name.get_ref()))
+                .collect(),
             foreign_credentials: self.foreign_credentials(rule),
-            set_headers: rule.set_headers.as_ref().map_or(Vec::new(), |pairs| {
-                self.set_fields(pairs, attached.as_ref())
-            }),
+            set_headers: rule
+                .set_headers
+                .as_ref()
+                .map_or(Vec::new(), |pairs| self.set_fields(pairs, &attached)),
             remove_headers: rule.remove_headers.as_ref().map_or(Vec::new(), |list| {
                 self.list("remove_headers", list, removable_field)
             }),

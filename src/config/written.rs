@@ -169,6 +169,9 @@ table! {
         secret: Option<Spanned<Secret>>,
         hosts: Option<Texts>,
         attach: Option<Spanned<Attach>>,
+        methods: Option<Texts>,
+        paths: Option<Texts>,
+        upstream_identity: Option<Spanned<WordOrList>>,
     }
 }
 
@@ -178,7 +181,8 @@ table! {
 }
 
 table! {
-    /// `attach`: exactly one of them; `format` goes with `header`.
+    /// `attach`: exactly one method; `format` goes with `header`, `like` with `placeholder`,
+    /// the last three with `sigv4`.
     Attach {
         header: Option<Text>,
         format: Option<Text>,
@@ -186,6 +190,13 @@ table! {
         basic: Option<Text>,
         query: Option<Text>,
         cookie: Option<Text>,
+        placeholder: Option<Texts>,
+        like: Option<Text>,
+        client_certificate: Option<Text>,
+        sigv4: Option<Spanned<bool>>,
+        key_id: Option<Text>,
+        region: Option<Text>,
+        service: Option<Text>,
     }
 }
 
@@ -207,7 +218,7 @@ table! {
         headers: Option<Pairs>,
         action: Option<Text>,
         reason: Option<Text>,
-        credential: Option<Text>,
+        credential: Option<Spanned<WordOrList>>,
         foreign_credentials: Option<Text>,
         set_headers: Option<Pairs>,
         remove_headers: Option<Texts>,
@@ -272,5 +283,46 @@ impl<'de> Deserialize<'de> for Trust {
         }
 
         deserializer.deserialize_any(WordOrFiles)
+    }
+}
+
+/// A word or a list of words.
+#[derive(Debug)]
+pub(super) enum WordOrList {
+    Word(String),
+    List(Vec<Text>),
+}
+
+impl WordOrList {
+    /// The words, each with its place; a single one has that of the value.
+    pub(super) fn texts(value: &Spanned<Self>) -> Vec<Text> {
+        match value.get_ref() {
+            Self::Word(word) => vec![Spanned::new(value.span(), word.clone())],
+            Self::List(list) => list.clone(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WordOrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl<'de> Visitor<'de> for Words {
+            type Value = WordOrList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<WordOrList, E> {
+                Ok(WordOrList::Word(word.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<WordOrList, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(words)).map(WordOrList::List)
+            }
+        }
+
+        deserializer.deserialize_any(Words)
     }
 }

@@ -8,7 +8,9 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use zeroize::Zeroizing;
 
-use super::{Attach, Cause};
+use super::placeholder::Placeholder;
+use super::sigv4::Signer;
+use super::{Attach, Cause, Identity};
 use crate::secret::Secret;
 
 impl Attach {
@@ -16,9 +18,13 @@ impl Attach {
     pub(super) fn derived(&self, secret: &Secret) -> Vec<Secret> {
         match self {
             // The value in a query is one of the forms that are looked for anyway.
-            Self::Header { .. } | Self::Bearer | Self::Query { .. } | Self::Cookie { .. } => {
-                Vec::new()
-            }
+            Self::Header { .. }
+            | Self::Bearer
+            | Self::Query { .. }
+            | Self::Cookie { .. }
+            | Self::Placeholder { .. }
+            | Self::Sigv4 { .. }
+            | Self::ClientCertificate { .. } => Vec::new(),
             Self::Basic { user } => {
                 let pair = Zeroizing::new([user.as_bytes(), b":", secret.expose()].concat());
                 vec![Secret::new(STANDARD.encode(&*pair).into_bytes())]
@@ -27,8 +33,28 @@ impl Attach {
     }
 
     /// What is put into a request.
-    pub(super) fn parts(&self, secret: &Secret) -> Result<Parts, Cause> {
+    pub(super) fn parts(&self, secret: &Arc<Secret>) -> Result<Parts, Cause> {
         match self {
+            Self::Placeholder { spots, value, .. } => {
+                check_bytes(secret.expose())?;
+                let value = value.as_deref().ok_or(Cause::NoStandIn)?;
+                let placeholder = Placeholder::new(value, spots, Arc::clone(secret));
+                Ok(Parts::Placeholder(Arc::new(placeholder)))
+            }
+            Self::Sigv4 {
+                key_id,
+                region,
+                service,
+            } => Signer::new(
+                secret,
+                key_id.as_deref(),
+                region.as_deref(),
+                service.as_deref(),
+            )
+            .map(|signer| Parts::Signature(Arc::new(signer))),
+            Self::ClientCertificate { chain } => {
+                Identity::load(chain, secret).map(Parts::Certificate)
+            }
             Self::Query { key } => Ok(Parts::Query(QueryPair::new(key, secret))),
             Self::Header { .. } | Self::Bearer | Self::Basic { .. } | Self::Cookie { .. } => {
                 let (name, value) = self.field(secret)?;
@@ -47,7 +73,11 @@ impl Attach {
                 check_cookie(secret)?;
                 Zeroizing::new([name.as_bytes(), b"=", secret].concat())
             }
-            Self::Query { .. } => Zeroizing::new(secret.to_vec()),
+            // No fields.
+            Self::Query { .. }
+            | Self::Placeholder { .. }
+            | Self::Sigv4 { .. }
+            | Self::ClientCertificate { .. } => Zeroizing::new(secret.to_vec()),
             Self::Header { format, .. } => fill(format, secret),
             Self::Bearer => fill("Bearer {secret}", secret),
             Self::Basic { user } => {
@@ -72,6 +102,33 @@ pub(super) enum Parts {
     Field(HeaderName, HeaderValue),
     /// A key of the query.
     Query(QueryPair),
+    /// In place of a stand-in.
+    Placeholder(Arc<Placeholder>),
+    /// A signature over the request.
+    Signature(Arc<Signer>),
+    /// A certificate of the connection.
+    Certificate(Identity),
+}
+
+impl Parts {
+    /// The secrets in what was read, where that is more than one secret.
+    pub(super) fn inner(&self) -> Vec<Arc<Secret>> {
+        match self {
+            Self::Signature(signer) => signer.secrets().cloned().collect(),
+            Self::Field(..) | Self::Query(_) | Self::Placeholder(_) | Self::Certificate(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether what was read goes to a server, in whatever form. A private key and the text
+    /// around an AWS key do not, so no server can echo them.
+    pub(super) fn sends_secret(&self) -> bool {
+        match self {
+            Self::Field(..) | Self::Query(_) | Self::Placeholder(_) => true,
+            Self::Signature(_) | Self::Certificate(_) => false,
+        }
+    }
 }
 
 /// A key of the query and its secret value.
@@ -90,7 +147,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 impl QueryPair {
-    fn new(key: &str, secret: &Secret) -> Self {
+    pub(super) fn new(key: &str, secret: &Secret) -> Self {
         let encode = |bytes| percent_encoding::percent_encode(bytes, ESCAPED);
         let pair = format!("{}={}", encode(key.as_bytes()), encode(secret.expose()));
         Self {

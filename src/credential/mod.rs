@@ -6,20 +6,31 @@
 //! own rules answer 503 and all others go on.
 
 mod attach;
+mod attachment;
 pub mod echo;
+mod identity;
+mod pins;
+pub mod placeholder;
+pub mod sigv4;
 mod source;
 mod store;
 
 use std::path::PathBuf;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
+use self::placeholder::{Like, Spot};
 use crate::name::{CredentialName, Host};
+use crate::policy::Request;
+use crate::policy::path::PathPattern;
 use crate::policy::rule::Place;
 
 pub use attach::QueryPair;
+pub use attachment::Attachment;
+pub use identity::Identity;
+pub use pins::{Pin, Pinned, Pinning, Proof, Remembered};
 pub use source::{Cause, SECRET_MAX};
-pub use store::{Attachment, Problem, Store};
+pub use store::{Problem, Store};
 
 /// A credential as the operator described it. Holds no secret, only where to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +45,38 @@ pub struct Spec {
     pub hosts: Vec<Host>,
     /// How it is attached.
     pub attach: Attach,
+    /// To which requests of those that its rules allow.
+    pub limits: Limits,
+    /// To which servers that answer for its hosts.
+    pub pinning: Pinning,
+}
+
+/// To which requests a credential is attached, beyond what its rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// These methods only.
+    pub methods: Option<Vec<Method>>,
+    /// These paths only.
+    pub paths: Option<Vec<PathPattern>>,
+}
+
+impl Limits {
+    /// Whether they leave this request in.
+    #[must_use]
+    pub fn admit(&self, request: &Request) -> bool {
+        let method = |methods: &Vec<Method>| methods.contains(&request.method);
+        let path = |paths: &Vec<PathPattern>| paths.iter().any(|it| it.matches(&request.target));
+        self.methods.as_ref().is_none_or(method) && self.paths.as_ref().is_none_or(path)
+    }
+
+    /// Whether no request is left in by both.
+    #[must_use]
+    pub fn exclude(&self, other: &Self) -> bool {
+        match (&self.methods, &other.methods) {
+            (Some(one), Some(other)) => !one.iter().any(|method| other.contains(method)),
+            (Some(_) | None, _) => false,
+        }
+    }
 }
 
 /// Where a secret is found.
@@ -75,6 +118,53 @@ pub enum Attach {
         /// Its name.
         name: String,
     },
+    /// In place of a stand-in that the agent holds.
+    Placeholder {
+        /// Where.
+        spots: Vec<Spot>,
+        /// What the stand-in looks like; absent: like keys for these hosts, where known.
+        like: Option<Like>,
+        /// The stand-in; absent until [`placeholder::StandIns::fill`].
+        value: Option<String>,
+    },
+    /// By signing the request anew (AWS Signature Version 4).
+    Sigv4 {
+        /// The id of the key; absent where it is part of the secret.
+        key_id: Option<String>,
+        /// Absent: that of the agent's own signature.
+        region: Option<String>,
+        /// Absent: that of the agent's own signature.
+        service: Option<String>,
+    },
+    /// By a client certificate; the secret is its private key.
+    ClientCertificate {
+        /// The file with the certificate and those that lead to its CA.
+        chain: PathBuf,
+    },
+}
+
+/// What only one credential of a request can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A header field.
+    Field(HeaderName),
+    /// A key of the query.
+    Key(String),
+    /// The certificate of the connection.
+    Certificate,
+    /// The signature over all the rest.
+    Signature,
+}
+
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Field(name) => write!(f, "the header `{name}`"),
+            Self::Key(key) => write!(f, "`{key}` in the query"),
+            Self::Certificate => f.write_str("the client certificate"),
+            Self::Signature => f.write_str("the signature"),
+        }
+    }
 }
 
 impl Attach {
@@ -88,7 +178,34 @@ impl Attach {
             Self::Header { name, .. } => Some(name.clone()),
             Self::Bearer | Self::Basic { .. } => Some(http::header::AUTHORIZATION),
             Self::Cookie { .. } => Some(http::header::COOKIE),
-            Self::Query { .. } => None,
+            Self::Query { .. }
+            | Self::Placeholder { .. }
+            | Self::Sigv4 { .. }
+            | Self::ClientCertificate { .. } => None,
+        }
+    }
+
+    /// All that attaching sets, so that nobody else may.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        match self {
+            Self::Query { key } => vec![Claim::Key(key.clone())],
+            Self::Placeholder { spots, .. } => {
+                let keys = spots.iter().filter_map(|spot| match spot {
+                    Spot::Query(key) => Some(Claim::Key(key.clone())),
+                    _ => None,
+                });
+                let fields = spots.iter().filter_map(Spot::header).map(Claim::Field);
+                fields.chain(keys).collect()
+            }
+            Self::Sigv4 { .. } => {
+                let fields = sigv4::Signer::sets().iter().cloned().map(Claim::Field);
+                fields.chain([Claim::Signature]).collect()
+            }
+            Self::ClientCertificate { .. } => vec![Claim::Certificate],
+            Self::Header { .. } | Self::Bearer | Self::Basic { .. } | Self::Cookie { .. } => {
+                self.header().into_iter().map(Claim::Field).collect()
+            }
         }
     }
 }

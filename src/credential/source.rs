@@ -53,6 +53,27 @@ pub enum Cause {
     /// Nothing there, or only line ends.
     #[error("the secret is empty")]
     Empty,
+    /// The key for stand-ins could not be had.
+    #[error("there is no stand-in for it, because the key in the state folder cannot be read")]
+    NoStandIn,
+    /// Neither a secret key with an id nor the output of a `credential_process`.
+    #[error(
+        "the secret is no AWS key: it must be the secret access key, with its id as `key_id`, or JSON with `AccessKeyId`, `SecretAccessKey` and perhaps `SessionToken`"
+    )]
+    NoAwsKey,
+    /// No PEM with a private key, or a kind of key that is not known.
+    #[error(
+        "the secret is no private key: it must be a PEM block (PKCS #8, PKCS #1 or SEC 1) with an RSA, ECDSA or Ed25519 key, without a passphrase"
+    )]
+    NoPrivateKey,
+    /// A chain that does not go with the key.
+    #[error("`{}` {what}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Over [`SECRET_MAX`].
     #[error("the secret is longer than {} KiB", SECRET_MAX / 1024)]
     TooLong,

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
-
-use super::attach::{Parts, QueryPair};
+use super::attach::Parts;
 use super::echo::Needles;
+use super::placeholder::Guard;
 use super::source::Lookup;
-use super::{Cause, Spec};
+use super::{Attach, Attachment, Cause, Pinned, Pinning, Spec};
 use crate::error::{Reason, Refusal};
 use crate::name::{Authority, CredentialName};
+use crate::policy::Request;
 use crate::policy::rule::Place;
 use crate::secret::Secret;
 
@@ -21,6 +21,8 @@ pub struct Store {
     entries: BTreeMap<CredentialName, Entry>,
     /// The highest generation given out so far, carried from store to store.
     generation: u64,
+    /// Finds stand-ins where they do not belong.
+    guard: Option<Guard>,
 }
 
 #[derive(Debug)]
@@ -54,10 +56,16 @@ impl Entry {
 impl Ready {
     /// All that must not come back, in order of age.
     fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
-        [&self.secret]
-            .into_iter()
-            .chain(&self.derived)
-            .chain(&self.past)
+        let whole = self.parts.sends_secret().then_some(&self.secret);
+        whole.into_iter().chain(&self.derived).chain(&self.past)
+    }
+
+    /// What must not leave.
+    fn valuables(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        let inner = matches!(self.parts, Parts::Signature(_));
+        let whole = (!inner).then_some(&self.secret);
+        let inner = self.derived.iter().filter(move |_| inner);
+        whole.into_iter().chain(inner)
     }
 }
 
@@ -88,29 +96,6 @@ impl std::error::Error for Problem {
     }
 }
 
-/// What to attach to one request.
-#[derive(Clone, Debug)]
-pub struct Attachment {
-    /// Header fields to set, in place of any of the same name; values are sensitive.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Keys to put into the query, in place of any of the same name.
-    pub query: Vec<QueryPair>,
-    /// Changes whenever the attached bytes change, so that it can stand for them in a key.
-    pub generation: u64,
-}
-
-impl Attachment {
-    /// The keys of the query it sets: nothing else may set them on this request.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.query.iter().map(QueryPair::key)
-    }
-
-    /// The names it sets: nothing else may set them on this request.
-    pub fn sets(&self) -> impl Iterator<Item = &HeaderName> {
-        self.headers.iter().map(|(name, _)| name)
-    }
-}
-
 impl Store {
     /// Reads all secrets. Never fails as a whole: what cannot be had is told as a problem and
     /// kept as unavailable. A value that did not change since `previous` keeps its generation.
@@ -127,6 +112,7 @@ impl Store {
         let mut store = Self {
             entries: BTreeMap::new(),
             generation: previous.map_or(0, |store| store.generation),
+            guard: None,
         };
         let mut problems = Vec::new();
         for spec in specs {
@@ -145,6 +131,13 @@ impl Store {
                 .entries
                 .insert(spec.name.clone(), Entry { spec, ready });
         }
+        // Those without a secret too: an agent holds their stand-ins all the same.
+        let specs = store.entries.values().map(|entry| &entry.spec);
+        let stand_ins = specs.filter_map(|spec| match &spec.attach {
+            Attach::Placeholder { value, .. } => Some((&spec.name, value.as_ref()?.as_bytes())),
+            _ => None,
+        });
+        store.guard = Guard::new(stand_ins);
         (store, problems)
     }
 
@@ -160,6 +153,8 @@ impl Store {
         let past = before.map(Entry::past).unwrap_or_default();
         let unchanged = before
             .filter(|entry| entry.spec.attach == spec.attach)
+            // A connection made for less is none for a credential that asks for more.
+            .filter(|entry| entry.spec.pinning == spec.pinning)
             .and_then(|entry| entry.ready.as_ref())
             .filter(|ready| same(&ready.secret, &secret));
         let (generation, past) = if let Some(ready) = unchanged {
@@ -168,13 +163,9 @@ impl Store {
             self.generation = self.generation.saturating_add(1);
             (self.generation, past)
         };
+        let derived = spec.attach.derived(&secret).into_iter().map(Arc::new);
         Ok(Ready {
-            derived: spec
-                .attach
-                .derived(&secret)
-                .into_iter()
-                .map(Arc::new)
-                .collect(),
+            derived: derived.chain(parts.inner()).collect(),
             past,
             secret,
             parts,
@@ -213,14 +204,19 @@ impl Store {
         let Some(ready) = &entry.ready else {
             return refuse("has no secret at the gateway just now".to_owned());
         };
-        let mut attachment = Attachment {
-            headers: Vec::new(),
-            query: Vec::new(),
-            generation: ready.generation,
-        };
+        let mut attachment = Attachment::new(ready.generation);
+        if entry.spec.pinning != Pinning::Any {
+            attachment.pinned.push(Pinned {
+                name: name.clone(),
+                pinning: entry.spec.pinning.clone(),
+            });
+        }
         match &ready.parts {
             Parts::Field(name, value) => attachment.headers.push((name.clone(), value.clone())),
             Parts::Query(pair) => attachment.query.push(pair.clone()),
+            Parts::Placeholder(placeholder) => attachment.placeholders.push(placeholder.clone()),
+            Parts::Signature(signer) => attachment.signer = Some(signer.clone()),
+            Parts::Certificate(identity) => attachment.identity = Some(identity.clone()),
         }
         Ok(attachment)
     }
@@ -233,7 +229,8 @@ impl Store {
             .values()
             .filter_map(|entry| entry.ready.as_ref());
         secrets
-            .map(|ready| ready.secret.expose())
+            .flat_map(Ready::valuables)
+            .map(|secret| secret.expose())
             .any(|secret| !secret.is_empty() && memchr::memmem::find(text, secret).is_some())
     }
 
@@ -255,9 +252,23 @@ impl Store {
 
     /// Every secret that is at hand, for the search for secrets that leave.
     pub fn secrets(&self) -> impl Iterator<Item = (&CredentialName, &Secret)> {
-        self.entries
-            .iter()
-            .filter_map(|(name, entry)| Some((name, &*entry.ready.as_ref()?.secret)))
+        self.entries.iter().flat_map(|(name, entry)| {
+            let secrets = entry.ready.iter().flat_map(Ready::valuables);
+            secrets.map(move |secret| (name, &**secret))
+        })
+    }
+
+    /// Finds stand-ins where they do not belong; `None` where there are none.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
+    /// Whether a credential is for this request at all.
+    #[must_use]
+    pub fn admits(&self, name: &CredentialName, request: &Request) -> bool {
+        let entry = self.entries.get(name);
+        entry.is_none_or(|entry| entry.spec.limits.admit(request))
     }
 
     /// Every configured name, in order.
@@ -284,8 +295,9 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::credential::{Attach, Source};
+    use crate::credential::{Limits, Source};
     use crate::name::Host;
+    use http::HeaderName;
 
     fn spec(name: &str, variable: &str) -> Spec {
         Spec {
@@ -298,6 +310,8 @@ mod tests {
             source: Source::Env(variable.into()),
             hosts: vec![Host::from_config("api.good.test").unwrap()],
             attach: Attach::Bearer,
+            limits: Limits::default(),
+            pinning: Pinning::Any,
         }
     }
 

@@ -17,7 +17,8 @@ use super::{Active, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeou
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
-use crate::credential::Store;
+use crate::credential::placeholder::StandIns;
+use crate::credential::{Remembered, Store};
 use crate::dlp::{Detector, Detectors};
 use crate::http::h1::HeadLimits;
 use crate::http::scan::FingerprintKey;
@@ -162,7 +163,11 @@ pub async fn assemble_with_ca(
 /// The rules and secrets of `loaded`, as one value. Secrets that cannot be had are said in
 /// the log; their rules answer 503 until a reload finds them.
 pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>) -> Active {
-    let (credentials, problems) = Store::load(loaded.credentials.clone(), previous);
+    let mut specs = loaded.credentials.clone();
+    if let Err(error) = StandIns::fill(&loaded.config.state_dir, &mut specs) {
+        tracing::error!("the key for stand-ins cannot be had: {error}");
+    }
+    let (credentials, problems) = Store::load(specs, previous);
     for problem in problems {
         let problem = with_causes(&problem);
         tracing::error!("{problem}; rules that attach it answer 503 until a reload finds it");
@@ -305,6 +310,9 @@ fn upstreams(
         limits.upstream_connections,
         limits.upstream_connections_per_agent,
     );
+    let remembered =
+        Remembered::open(&config.state_dir).during("cannot read the remembered servers")?;
+    let tls = (tls, remembered);
     Ok(Upstreams::new(dialler, tls, limits, settings, metrics))
 }
 

@@ -60,5 +60,5 @@ fn credentials<'a>(policy: &'a Policy, agent: &AgentName) -> BTreeSet<&'a Creden
         .rules()
         .iter()
         .filter(|rule| rule.action == Action::Allow && rule.agents.contains(agent));
-    rules.filter_map(|rule| rule.credential.as_ref()).collect()
+    rules.flat_map(|rule| &rule.credentials).collect()
 }

@@ -257,7 +257,11 @@ impl<'a> Outcome<'a> {
     /// A credential will be attached.
     pub fn attached(&self, name: &CredentialName) {
         self.gateway.metrics.credentials.attach(name);
-        self.state.lock().record.credential = Some(name.clone());
+        let record = &mut self.state.lock().record;
+        record.credential = Some(match &record.credential {
+            Some(others) => CredentialName::new(&format!("{others}, {name}")),
+            None => name.clone(),
+        });
     }
 
     /// The request ends with this refusal. A request that was allowed and then failed keeps

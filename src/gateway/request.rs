@@ -11,7 +11,7 @@ use super::serve::{LINGER_BYTES, LINGER_TIME};
 use super::websocket::{self, Opened};
 use crate::credential::Attachment;
 use crate::dlp::Profile;
-use crate::error::Refusal;
+use crate::error::{Reason, Refusal};
 use crate::http::body::{Body, BodyError};
 use crate::http::canonical::canonical;
 use crate::http::raw::RawHead;
@@ -20,8 +20,10 @@ use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
+use crate::http::swap;
 use crate::http::upstream::{Exchange, Extras, Key, Outgoing, Switched};
 use crate::http::websocket::Offer;
+use crate::name::CredentialName;
 use crate::policy::rule::{Cookies, Dlp, OnLimit};
 use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
@@ -121,7 +123,8 @@ async fn answer(
     )?; // 5
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
-    let attachment = attachment(active, &allowed, outcome)?;
+    let attached = attachment(active, &allowed, outcome)?;
+    let Attached { attachment, names } = attached;
     let mut allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
     websocket::check(offer.as_ref(), &mut allowed)?;
     let scanner = scanner(connection, active, &allowed, outcome);
@@ -135,9 +138,15 @@ async fn answer(
     if let Some(scanner) = scanner {
         body = scanner.body(&allowed.request().headers, body)?;
     }
-    let key = key(connection, &allowed, attachment.as_ref(), outcome);
+    if let Some(guard) = active.credentials.guard() {
+        let request = allowed.request();
+        let rewriter = attachment.as_ref().and_then(|it| it.rewriter(request));
+        body = swap::body(body, rewriter, guard)?;
+    }
+    let key = key(connection, &allowed, names, outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
-    let outgoing = Outgoing::new(allowed, attachment, extras); // 9
+    let mut outgoing = Outgoing::new(allowed, attachment, extras); // 9
+    outgoing.sign(&body)?;
     let exchange = Exchange {
         asker: active.asker(outcome.agent(), &key.authority.host),
         key: &key,
@@ -184,22 +193,52 @@ fn decide(active: &Active, request: Request, outcome: &Outcome<'_>) -> Result<Al
     }
 }
 
-/// The secret of the rule's credential, for exactly this authority and only over TLS (I4).
+/// What is attached to a request.
+struct Attached {
+    attachment: Option<Attachment>,
+    /// The credentials and their generations.
+    names: Vec<(CredentialName, u64)>,
+}
+
+/// The secrets of the rule's credentials, for exactly this authority and only over TLS (I4).
+/// What depends on the request as the agent sent it is settled here, before it is stripped.
 fn attachment(
     active: &Active,
     allowed: &Allowed,
     outcome: &Outcome<'_>,
-) -> Result<Option<Attachment>, Refusal> {
-    let Some(name) = allowed.rule().and_then(|rule| rule.credential.as_ref()) else {
-        return Ok(None);
-    };
-    let request = allowed.request();
+) -> Result<Attached, Refusal> {
+    let (request, store) = (allowed.request(), &active.credentials);
     let tls = request.scheme == Scheme::Https;
-    let attachment = active
-        .credentials
-        .attachment(name, &request.authority, tls)?;
-    outcome.attached(name);
-    Ok(Some(attachment))
+    let configured = allowed.rule().map_or(&[][..], |rule| &rule.credentials);
+    let mut attached = Attached {
+        attachment: None,
+        names: Vec::new(),
+    };
+    for name in configured.iter().filter(|name| store.admits(name, request)) {
+        let attachment = store.attachment(name, &request.authority, tls)?;
+        attached.names.push((name.clone(), attachment.generation));
+        match &mut attached.attachment {
+            Some(others) => others.join(attachment),
+            first @ None => *first = Some(attachment),
+        }
+    }
+    if let (true, [first, ..]) = (attached.names.is_empty(), configured) {
+        return Err(Refusal::new(
+            Reason::DeniedByRule,
+            format!(
+                "the credential `{first}` is not for {} on this path; ask the operator of the gateway",
+                request.method
+            ),
+        ));
+    }
+    match &mut attached.attachment {
+        Some(attachment) => attachment.settle(request, store.guard())?,
+        None => Attachment::default().settle(request, store.guard())?,
+    }
+    for (name, _) in &attached.names {
+        outcome.attached(name);
+    }
+    Ok(attached)
 }
 
 /// Step 7.
@@ -243,6 +282,7 @@ fn scanner(
         key: connection.gateway.fingerprints.clone(),
         found: outcome.found().clone(),
         metrics: connection.gateway.metrics.clone(),
+        stand_ins: active.credentials.guard().cloned(),
     })
 }
 
@@ -275,17 +315,16 @@ async fn hold(
 fn key(
     connection: &Connection,
     allowed: &Allowed,
-    attachment: Option<&Attachment>,
+    credentials: Vec<(CredentialName, u64)>,
     outcome: &Outcome<'_>,
 ) -> Key {
     let rule = allowed.rule();
-    let shared = rule.is_some_and(|rule| rule.share_upstream && rule.credential.is_none());
-    let credential = rule.and_then(|rule| rule.credential.clone());
+    let shared = rule.is_some_and(|rule| rule.share_upstream && rule.credentials.is_empty());
     Key {
         agent: (!shared).then(|| outcome.agent().clone()),
         scheme: allowed.request().scheme,
         authority: allowed.request().authority.clone(),
-        credential: credential.zip(attachment.map(|attachment| attachment.generation)),
+        credentials,
         tls_profile: connection.gateway.upstreams.tls_profile(),
     }
 }

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 
 use super::scan::Scanned;
+use super::swap::Swapping;
 use super::upstream::response::ResponseBody;
 use super::{h2, incoming};
 use crate::error::{Reason, Refusal};
@@ -43,6 +44,9 @@ pub enum BodyError {
     /// A detector found what must not leave; the sentence names it and the place.
     #[error("{0}")]
     Detected(Arc<str>),
+    /// A stand-in of a credential where it does not belong; the sentence names it.
+    #[error("{0}")]
+    Misplaced(Arc<str>),
 }
 
 impl BodyError {
@@ -55,6 +59,9 @@ impl BodyError {
             Self::TooLarge(_) => Reason::BodyTooLarge,
             Self::Stalled(_) => Reason::RequestTimeout,
             Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
+            Self::Misplaced(sentence) => {
+                return Refusal::new(Reason::PlaceholderMisplaced, &**sentence);
+            }
         };
         Refusal::new(reason, format!("request: {self}"))
     }
@@ -70,6 +77,9 @@ impl BodyError {
             Self::Echo => Reason::EchoFound,
             // The request's body, found out after the response began.
             Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
+            Self::Misplaced(sentence) => {
+                return Refusal::new(Reason::PlaceholderMisplaced, &**sentence);
+            }
         };
         Refusal::new(reason, format!("response: {self}"))
     }
@@ -79,7 +89,7 @@ impl BodyError {
     pub fn reset_code(&self) -> ::h2::Reason {
         match self {
             Self::Reset(code) => *code,
-            Self::Cut | Self::Detected(_) => ::h2::Reason::CANCEL,
+            Self::Cut | Self::Detected(_) | Self::Misplaced(_) => ::h2::Reason::CANCEL,
             Self::Malformed(_) => ::h2::Reason::PROTOCOL_ERROR,
             Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) | Self::Echo => {
                 ::h2::Reason::INTERNAL_ERROR
@@ -101,6 +111,8 @@ pub enum Body {
     Response(Box<ResponseBody>),
     /// A request body that is scanned while it streams.
     Scanned(Box<Scanned>),
+    /// A request body in which stand-ins are swapped while it streams.
+    Swapping(Box<Swapping>),
 }
 
 impl From<Bytes> for Body {
@@ -139,7 +151,11 @@ impl Body {
     pub fn replay(&self) -> Option<Self> {
         match self {
             Self::Held(data, trailers) => Some(Self::Held(data.clone(), trailers.clone())),
-            Self::H1(_) | Self::H2(_) | Self::Response(_) | Self::Scanned(_) => None,
+            Self::H1(_)
+            | Self::H2(_)
+            | Self::Response(_)
+            | Self::Scanned(_)
+            | Self::Swapping(_) => None,
         }
     }
 
@@ -148,7 +164,9 @@ impl Body {
     pub fn reads_on(&self) -> bool {
         match self {
             Self::Response(body) => body.reads_on(),
-            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) => false,
+            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) | Self::Swapping(_) => {
+                false
+            }
         }
     }
 
@@ -160,7 +178,9 @@ impl Body {
     pub async fn uploaded(self) -> Result<(), BodyError> {
         match self {
             Self::Response(body) => body.uploaded().await,
-            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) => Ok(()),
+            Self::Held(..) | Self::H1(_) | Self::H2(_) | Self::Scanned(_) | Self::Swapping(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -244,6 +264,7 @@ impl http_body::Body for Body {
             Self::H2(body) => body.poll_frame(cx),
             Self::Response(body) => body.poll_frame(cx),
             Self::Scanned(body) => body.poll_frame(cx),
+            Self::Swapping(body) => body.poll_frame(cx),
         }
     }
 
@@ -254,6 +275,7 @@ impl http_body::Body for Body {
             Self::H2(body) => body.is_end(),
             Self::Response(body) => body.is_end(),
             Self::Scanned(body) => body.is_end(),
+            Self::Swapping(body) => body.is_end(),
         }
     }
 
@@ -273,6 +295,10 @@ impl http_body::Body for Body {
                 .map(SizeHint::with_exact)
                 .unwrap_or_default(),
             Self::Scanned(body) => body
+                .remaining()
+                .map(SizeHint::with_exact)
+                .unwrap_or_default(),
+            Self::Swapping(body) => body
                 .remaining()
                 .map(SizeHint::with_exact)
                 .unwrap_or_default(),

@@ -19,5 +19,6 @@ pub mod refusal;
 pub mod responder;
 pub mod scan;
 pub mod strip;
+pub mod swap;
 pub mod upstream;
 pub mod websocket;

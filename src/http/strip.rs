@@ -129,7 +129,7 @@ pub fn request(allowed: &mut Allowed, agent: &AgentName, sets: Sets<'_>) -> Resu
     let Some(rule) = allowed.rule().cloned() else {
         return Ok(());
     };
-    if rule.credential.is_some() {
+    if !rule.credentials.is_empty() {
         foreign_authenticators(allowed, &rule, sets)?;
     }
     let headers = allowed.headers_mut();

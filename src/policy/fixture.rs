@@ -33,7 +33,7 @@ pub(crate) fn rule(name: &str, hosts: &[&str]) -> Rule {
         query_only: false,
         headers: Vec::new(),
         action: Action::Allow,
-        credential: None,
+        credentials: Vec::new(),
         foreign_credentials: ForeignCredentials::Strip,
         set_headers: Vec::new(),
         remove_headers: Vec::new(),

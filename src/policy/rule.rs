@@ -61,8 +61,8 @@ pub struct Rule {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What follows from a match.
     pub action: Action,
-    /// What to attach; only on `Allow`, only with `https`, only to exact hosts of the credential.
-    pub credential: Option<CredentialName>,
+    /// What to attach; only on `Allow`, only with `https`, only to exact hosts of each credential.
+    pub credentials: Vec<CredentialName>,
     /// What happens to the agent's own authenticators where a credential is attached.
     pub foreign_credentials: ForeignCredentials,
     /// Set after removal, before the credential.

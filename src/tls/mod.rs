@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod alert;
+mod proof;
 #[cfg(test)]
 mod test_pki;
 pub mod upstream;
@@ -13,6 +14,7 @@ mod verdict;
 
 pub use agent::AgentTls;
 pub use alert::alert_record;
+pub use proof::Keys;
 pub use upstream::{Trust, UpstreamTls, Versions, server_name};
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::CertificateResult;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::TlsError;
 use super::agent::{H2, HTTP_1_1};
+use super::proof::{self, Keys};
 use super::verdict;
 use crate::error::{Reason, Refusal};
 use crate::name::Host;
@@ -55,6 +57,7 @@ pub enum Versions {
 pub struct UpstreamTls {
     connector: TlsConnector,
     h1: TlsConnector,
+    roots: Arc<RootCertStore>,
     profile: u64,
 }
 
@@ -82,12 +85,15 @@ impl UpstreamTls {
             Trust::System => system_roots(rustls_native_certs::load_native_certs())?,
             Trust::Pem(paths) => file_roots(paths)?,
         };
-        let config = config(roots, lists(crls)?, servers, Arc::new(default_provider()))?;
+        let roots = Arc::new(roots);
+        let provider = Arc::new(default_provider());
+        let config = config(roots.clone(), lists(crls)?, servers, provider)?;
         let mut h1 = config.clone();
         h1.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             h1: TlsConnector::from(Arc::new(h1)),
+            roots,
             profile,
         })
     }
@@ -110,14 +116,48 @@ impl UpstreamTls {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let name = server_name(host)?;
-        let connector = match versions {
-            Versions::All => &self.connector,
-            Versions::Http1 => &self.h1,
-        };
-        connector
+        self.connector(versions)
             .connect(name, io)
             .await
             .map_err(|error| verdict::refusal(host, &error))
+    }
+
+    /// As [`Self::connect`], with a certificate for servers that ask who is there. Nothing is
+    /// resumed: a session would stand for the certificate it began with.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_as<IO>(
+        &self,
+        certified: &Arc<CertifiedKey>,
+        host: &Host,
+        io: IO,
+        versions: Versions,
+    ) -> Result<TlsStream<IO>, Refusal>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut config = ClientConfig::clone(self.connector(versions).config());
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certified)));
+        config.resumption = Resumption::disabled();
+        let name = server_name(host)?;
+        TlsConnector::from(Arc::new(config))
+            .connect(name, io)
+            .await
+            .map_err(|error| verdict::refusal(host, &error))
+    }
+
+    fn connector(&self, versions: Versions) -> &TlsConnector {
+        match versions {
+            Versions::All => &self.connector,
+            Versions::Http1 => &self.h1,
+        }
+    }
+
+    /// The keys that prove the server of a connection; `None` for one that is not proved.
+    #[must_use]
+    pub fn keys<IO>(&self, stream: &TlsStream<IO>) -> Option<Keys> {
+        proof::keys(stream.get_ref().1.peer_certificates()?, &self.roots)
     }
 
     /// A number that is the same for the same trusted CAs and protocols, and else differs:
@@ -156,12 +196,12 @@ fn unnameable(host: &Host) -> Refusal {
 }
 
 fn config(
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     servers: usize,
     provider: Arc<CryptoProvider>,
 ) -> Result<ClientConfig, TlsError> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
         .with_crls(crls)
         .allow_unknown_revocation_status()
         .enforce_revocation_expiration()

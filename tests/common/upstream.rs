@@ -25,6 +25,8 @@ pub struct Connection {
     pub sni: Option<String>,
     /// The protocol agreed on; `None` without TLS.
     pub alpn: Option<String>,
+    /// The certificate that the client showed, as DER.
+    pub client_certificate: Option<Vec<u8>>,
     /// Why the handshake failed.
     pub handshake_error: Option<String>,
     /// Every byte received, after decryption where there is TLS.
@@ -231,6 +233,7 @@ async fn connection(
             .unwrap_or(SocketAddr::from((IpAddr::from([0; 4]), 0))),
         sni: None,
         alpn: None,
+        client_certificate: None,
         handshake_error: None,
         bytes: Vec::new(),
         closed: false,
@@ -266,7 +269,10 @@ async fn handshake(
         .alpn_protocol()
         .map(|alpn| String::from_utf8_lossy(alpn).into_owned());
     let sni = session.server_name().map(str::to_owned);
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let shown = shown.map(|certificate| certificate.to_vec());
     connections.update(|seen| {
+        seen[index].client_certificate.clone_from(&shown);
         seen[index].alpn.clone_from(&alpn);
         seen[index].sni.clone_from(&sni);
     });

@@ -290,6 +290,15 @@ bad! {
     attach_header: credential("attach", "attach = { header = \"Host\" }");
     attach_format: credential("attach", "attach = { header = \"x-api-key\", format = \"Bearer sk-live-123\" }");
     attach_format_alone: credential("attach", "attach = { bearer = true, format = \"{secret}\" }");
+    attach_placeholder: credential("attach", "attach = { placeholder = [\"body\", \"json:a..b\"], like = \"short\" }");
+    attach_like_alone: credential("attach", "attach = { bearer = true, like = \"[a-z]{20}\" }");
+    attach_sigv4: credential("attach", "attach = { sigv4 = true, key_id = \"sk-live-123\", region = \"EU\" }");
+    credential_identity: credential("attach", "attach = { bearer = true }\nupstream_identity = \"forget\"");
+    rule_credentials_conflict: rules(&format!(
+        "{}{}[[rule]]\nname = \"a\"\nhosts = [\"a.test\"]\ncredential = [\"key\", \"two\", \"key\"]\n",
+        CREDENTIAL,
+        CREDENTIAL.replace("\"key\"", "\"two\"").replace("{ bearer = true }", "{ basic = \"u\" }"),
+    ));
     attach_basic: credential("attach", "attach = { basic = \"user:sk-live-123\" }");
     rule_credential_other_host: credentialed("hosts = [\"a.test\", \"c.test\"]");
     rule_credential_wildcard: credentialed("hosts = [\"*.a.test\"]");
@@ -332,6 +341,10 @@ fn i5_no_finding_shows_a_secret_written_by_mistake() {
             "attach = { header = \"x-api-key\", format = \"sk-live-123\" }",
         ),
         credential("attach", "attach = { basic = \"u:sk-live-123\" }"),
+        credential(
+            "attach",
+            "attach = { sigv4 = true, key_id = \"sk-live-123\" }",
+        ),
         credential(
             "attach",
             "[credential.attach]\nheader = \"a\"\nformat = \"sk-live-123\"",

@@ -147,7 +147,7 @@ fn a_rule_says_no_more_than_is_written() {
     assert_eq!(rule.action, Action::Allow);
     assert_eq!(rule.cookies, Cookies::Pass);
     assert!(!rule.encoded_slash && !rule.query_only && !rule.share_upstream && !rule.record_query);
-    assert!(rule.query.is_empty() && rule.headers.is_empty() && rule.credential.is_none());
+    assert!(rule.query.is_empty() && rule.headers.is_empty() && rule.credentials.is_empty());
     assert!(rule.set_headers.is_empty() && rule.remove_headers.is_empty());
 }
 
@@ -227,7 +227,7 @@ reason = "use a.test"
         }
     );
     let credential = &loaded.credentials[0];
-    assert_eq!(a.credential.as_ref(), Some(&credential.name));
+    assert_eq!(a.credentials, std::slice::from_ref(&credential.name));
     assert_eq!(credential.source, Source::Systemd("key".into()));
     assert_eq!(
         credential.attach,

@@ -71,7 +71,9 @@ impl Asked {
         let text = |key: &str| record.get(key).and_then(Value::as_str).map(str::to_owned);
         self.methods.extend(text("http.request.method"));
         self.paths.extend(text("url.path"));
-        self.credentials.extend(text("portreeve.credential"));
+        let names = text("portreeve.credential").unwrap_or_default();
+        let names = names.split(", ").filter(|name| !name.is_empty());
+        self.credentials.extend(names.map(ToOwned::to_owned));
     }
 
     pub(super) fn is_empty(&self) -> bool {

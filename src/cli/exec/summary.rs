@@ -115,7 +115,8 @@ impl Summary {
         } else if !denied {
             return;
         }
-        if let Some(credential) = text("portreeve.credential") {
+        let names = text("portreeve.credential").unwrap_or_default();
+        for credential in names.split(", ").filter(|name| !name.is_empty()) {
             *self.credentials.entry(credential.to_owned()).or_default() += 1;
         }
         let reason = text("portreeve.reason").unwrap_or_default();

@@ -27,6 +27,7 @@ fn scanner() -> Scanner {
         key: Arc::new(FingerprintKey::random().unwrap()),
         found: Arc::new(Found::default()),
         metrics: Arc::new(Metrics::new()),
+        stand_ins: None,
     }
 }
 

@@ -15,8 +15,8 @@ pub struct Key {
     pub scheme: Scheme,
     /// Host and port that were resolved, dialled and verified.
     pub authority: Authority,
-    /// The attached credential and its generation.
-    pub credential: Option<(CredentialName, u64)>,
+    /// The attached credentials and their generations, client certificates among them.
+    pub credentials: Vec<(CredentialName, u64)>,
     /// Which trust settings verified the server.
     pub tls_profile: u64,
 }

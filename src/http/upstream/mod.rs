@@ -6,6 +6,7 @@ pub mod expectation;
 pub mod key;
 pub mod outgoing;
 pub mod pool;
+mod reach;
 pub mod response;
 pub mod upload;
 
@@ -20,13 +21,13 @@ use std::time::{Duration, Instant};
 use http::{Method, Response};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 use self::connection::{Facts, Http1, Http2};
 pub use self::connection::{Hold, Switched};
 pub use self::key::Key;
 pub use self::outgoing::{Extras, Outgoing};
 use self::pool::{Pool, PoolSettings, Pooled, Together};
+use self::reach::Whom;
 use super::body::Body;
 use super::h1::HeadLimits;
 use super::h2::{Metered, Peer, Turn};
@@ -34,13 +35,13 @@ use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
 use super::redact::Agentward;
 use super::websocket::Offer;
+use crate::credential::Remembered;
 use crate::error::{Reason, Refusal};
-use crate::metrics::{self, Handshake, Metrics, Side};
+use crate::metrics::{self, Metrics};
 use crate::name::{AgentName, Authority};
 use crate::net::dial::{Dialled, Dialler};
 use crate::net::limits::{LimitReached, Share, Shares};
 use crate::net::lookups::Asker;
-use crate::policy::Scheme;
 use crate::tls::{UpstreamTls, Versions};
 
 /// Bounds of the way to servers.
@@ -70,6 +71,7 @@ pub struct Settings {
 pub struct Upstreams {
     dialler: Arc<Dialler>,
     tls: UpstreamTls,
+    remembered: Remembered,
     pool: Arc<Pool>,
     limits: Shares,
     settings: Settings,
@@ -138,7 +140,7 @@ impl Upstreams {
     #[must_use]
     pub fn new(
         dialler: Arc<Dialler>,
-        tls: UpstreamTls,
+        (tls, remembered): (UpstreamTls, Remembered),
         limits: Shares,
         settings: Settings,
         metrics: Arc<Metrics>,
@@ -146,6 +148,7 @@ impl Upstreams {
         Self {
             dialler,
             tls,
+            remembered,
             pool: Arc::new(Pool::new(settings.pool)),
             limits,
             settings,
@@ -241,7 +244,8 @@ impl Upstreams {
         } = exchange;
         let started = Instant::now();
         let permit = self.permit(asker.agent)?;
-        let (stream, facts) = self.reach(asker, key, Versions::Http1).await?;
+        let whom = Whom::of(asker, key, outgoing);
+        let (stream, facts) = self.reach(whom, Versions::Http1).await?;
         let connected = Instant::now();
         let peer = facts.peer.addr();
         let connection = self.http1(stream.io, facts, permit);
@@ -276,7 +280,8 @@ impl Upstreams {
             agentward,
         } = exchange;
         let started = Instant::now();
-        let connection = self.connection(asker, key, reuse).await;
+        let whom = Whom::of(asker, key, outgoing);
+        let connection = self.connection(whom, reuse).await;
         let (connection, reused) = connection.map_err(Failure::Refused)?;
         let connected = Instant::now();
         let settings = &self.settings;
@@ -305,18 +310,14 @@ impl Upstreams {
     }
 
     /// A pooled connection, or a new one; and whether it was pooled.
-    async fn connection(
-        &self,
-        asker: Asker<'_>,
-        key: &Key,
-        reuse: bool,
-    ) -> Result<(Pooled, bool), Refusal> {
+    async fn connection(&self, whom: Whom<'_>, reuse: bool) -> Result<(Pooled, bool), Refusal> {
+        let key = whom.key;
         if !reuse {
-            return Ok((Box::pin(self.dial(asker, key)).await?, false));
+            return Ok((Box::pin(self.dial(whom)).await?, false));
         }
         let lock = match self.reusable(key) {
             Ok(pooled) => return Ok((pooled, true)),
-            Err(None) => return Ok((Box::pin(self.dial(asker, key)).await?, false)),
+            Err(None) => return Ok((Box::pin(self.dial(whom)).await?, false)),
             Err(Some(lock)) => lock,
         };
         // Whoever waited here may find an HTTP/2 connection that another request dialled;
@@ -327,7 +328,7 @@ impl Upstreams {
             Err(Some(_)) => {}
             Err(None) => drop(together),
         }
-        let dialled = Box::pin(self.dial(asker, key)).await;
+        let dialled = Box::pin(self.dial(whom)).await;
         if dialled.is_err() {
             self.pool.dial_failed(key);
         }
@@ -356,9 +357,10 @@ impl Upstreams {
 
     /// A new connection, verified for the key's name. Callers box it: handshakes are large
     /// and rare, and should not make every request's future as large.
-    async fn dial(&self, asker: Asker<'_>, key: &Key) -> Result<Pooled, Refusal> {
-        let permit = self.permit(asker.agent)?;
-        let (stream, facts) = self.reach(asker, key, Versions::All).await?;
+    async fn dial(&self, whom: Whom<'_>) -> Result<Pooled, Refusal> {
+        let key = whom.key;
+        let permit = self.permit(whom.asker.agent)?;
+        let (stream, facts) = self.reach(whom, Versions::All).await?;
         if stream.h2 {
             self.http2(key, stream.io, facts, permit).await
         } else {
@@ -366,58 +368,6 @@ impl Upstreams {
             let connection = self.http1(stream.io, facts, permit);
             Ok(Pooled::Http1(Box::new(connection)))
         }
-    }
-
-    /// Looks the key's name up, connects and, but for clear HTTP, verifies the certificate.
-    async fn reach(
-        &self,
-        asker: Asker<'_>,
-        key: &Key,
-        versions: Versions,
-    ) -> Result<(Reached, Facts), Refusal> {
-        let Dialled { stream, peer } = self.dialler.dial(asker, &key.authority).await?;
-        let facts = Facts {
-            peer,
-            born: Instant::now(),
-        };
-        let stream = WriteDeadline::new(stream, self.settings.write);
-        if key.scheme == Scheme::Http {
-            let io = Box::new(stream);
-            return Ok((Reached { io, h2: false }, facts));
-        }
-        let stream = self.secure(key, stream, versions).await?;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let io = Box::new(stream);
-        Ok((Reached { io, h2 }, facts))
-    }
-
-    async fn secure(
-        &self,
-        key: &Key,
-        stream: Raw,
-        versions: Versions,
-    ) -> Result<TlsStream<Raw>, Refusal> {
-        let started = Instant::now();
-        let limit = self.settings.handshake;
-        let connect = self.tls.connect(&key.authority.host, stream, versions);
-        let secured = timeout(limit, connect).await.unwrap_or_else(|_| {
-            Err(Refusal::new(
-                Reason::ConnectTimeout,
-                format!(
-                    "the TLS handshake with {} took longer than {} s",
-                    key.authority.host,
-                    limit.as_secs_f32()
-                ),
-            ))
-        });
-        let result = match &secured {
-            Ok(_) => Handshake::Complete,
-            Err(_) => Handshake::Failed,
-        };
-        self.metrics
-            .tls
-            .handshake(Side::Upstream, result, started.elapsed());
-        secured
     }
 
     fn http1(&self, stream: BoxStream, facts: Facts, permit: Share) -> Http1 {
@@ -524,15 +474,6 @@ impl Upstreams {
         })
     }
 }
-
-/// A connection to a server, verified, and whether it speaks HTTP/2.
-struct Reached {
-    io: BoxStream,
-    h2: bool,
-}
-
-/// A connection in clear, with its write deadline.
-type Raw = WriteDeadline<TcpStream>;
 
 /// Flow-control windows: enough for bulk at 50 ms and 80 Mbit/s a stream, and bounded in memory.
 ///

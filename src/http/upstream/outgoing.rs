@@ -1,13 +1,16 @@
 //! A request as it leaves: made only from what the policy allowed.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{self, PathAndQuery};
 use http::{Method, Request, Uri, Version};
 
-use crate::credential::Attachment;
+use crate::credential::sigv4::{Head, Payload, Signing};
+use crate::credential::{Attachment, Identity, Pinned};
 use crate::error::{Reason, Refusal};
+use crate::http::body::Body;
 use crate::http::passing::{Passed, trailer_field};
 use crate::http::refusal::Dialect;
 use crate::name::Authority;
@@ -38,6 +41,11 @@ pub struct Outgoing {
     pub body_limit: Option<u64>,
     /// Whether the agent waits for 100 before it sends the body.
     pub expects_continue: bool,
+    /// Who the gateway is to the server.
+    pub identity: Option<Identity>,
+    /// What is asked of the server.
+    pub pinned: Vec<Pinned>,
+    signing: Option<Signing>,
 }
 
 /// Neither the target nor the headers, which may hold secrets.
@@ -70,21 +78,19 @@ impl Outgoing {
     /// the one place where a secret enters a request (step 9).
     #[must_use]
     pub fn new(allowed: Allowed, attachment: Option<Attachment>, extras: Extras) -> Self {
+        let attachment = attachment.unwrap_or_default();
         let mut own: Vec<HeaderName> = Vec::new();
         if let Some(rule) = allowed.rule() {
             own.extend(rule.set_headers.iter().map(|(name, _)| name.clone()));
             own.extend(rule.remove_headers.iter().cloned());
         }
-        own.extend(attachment.iter().flat_map(Attachment::sets).cloned());
+        own.extend(attachment.sets().cloned());
         let mut request = allowed.into_request();
         let mut target = request.target.as_str().to_owned();
-        for pair in attachment.iter().flat_map(|attachment| &attachment.query) {
+        for pair in &attachment.query {
             pair.append_to(&mut target);
         }
-        for (name, value) in attachment
-            .into_iter()
-            .flat_map(|attachment| attachment.headers)
-        {
+        for (name, value) in attachment.headers {
             request.headers.insert(name, value);
         }
         Self {
@@ -99,7 +105,36 @@ impl Outgoing {
             passed: extras.passed,
             body_limit: extras.body_limit,
             expects_continue: extras.expects_continue,
+            identity: attachment.identity,
+            pinned: attachment.pinned,
+            signing: attachment.signing,
         }
+    }
+
+    /// Signs the request as it now is, where a credential does; nothing changes after that.
+    ///
+    /// # Errors
+    /// [`Reason::Unsignable`]
+    pub fn sign(&mut self, body: &Body) -> Result<(), Refusal> {
+        let Some(signing) = self.signing.take() else {
+            return Ok(());
+        };
+        let payload = match body {
+            Body::Held(data, _) => Payload::Held(data),
+            Body::H1(_)
+            | Body::H2(_)
+            | Body::Response(_)
+            | Body::Scanned(_)
+            | Body::Swapping(_) => Payload::Streamed,
+        };
+        let host = self.host();
+        let mut head = Head {
+            method: self.method.as_str(),
+            host: &host,
+            target: &self.target,
+            headers: &mut self.headers,
+        };
+        signing.sign(&mut head, payload, SystemTime::now())
     }
 
     /// Whether it is a gRPC call.

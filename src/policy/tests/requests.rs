@@ -325,7 +325,7 @@ fn headers_are_once_for_allow_rules_and_any_for_deny_rules() {
 fn observe_mode_lets_through_without_a_rule() {
     let mut credentialed = rule("r", &["good.test"]);
     credentialed.methods = methods(&["GET"]);
-    credentialed.credential = Some(CredentialName::new("secret"));
+    credentialed.credentials = vec![CredentialName::new("secret")];
     let mut denied = denying(rule("d", &["good.test"]), "no");
     denied.methods = methods(&["PUT"]);
     let policy = Policy::new(7, Mode::Observe, Agents::none(), vec![credentialed, denied]);

@@ -245,7 +245,7 @@ fn bad_trust_is_refused_with_place_and_remedy() {
 fn nothing_dangerous_is_on() {
     let mut roots = RootCertStore::empty();
     roots.add(Pki::new().root.der().clone()).unwrap();
-    let config = config(roots, Vec::new(), 8, Arc::new(default_provider())).unwrap();
+    let config = config(Arc::new(roots), Vec::new(), 8, Arc::new(default_provider())).unwrap();
     assert!(!config.enable_early_data && !config.enable_secret_extraction);
     assert!(!config.key_log.will_log("CLIENT_RANDOM") && config.enable_sni);
     assert!(!config.client_auth_cert_resolver.has_certs());

@@ -1,0 +1,89 @@
+//! Swapping stand-ins in bodies while they stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use super::form::Form;
+use super::json::Json;
+use super::{Placeholder, Spot};
+use crate::secret::Secret;
+
+/// What a body consists of.
+#[derive(Debug)]
+pub enum Piece {
+    /// The agent's own bytes.
+    Plain(Bytes),
+    /// A secret in place of a stand-in.
+    Secret(Bytes),
+}
+
+/// A member or key, the stand-in that it may hold, and the secret.
+#[derive(Clone, Debug)]
+pub(super) struct Slot<P> {
+    pub(super) place: P,
+    pub(super) value: String,
+    pub(super) secret: Arc<Secret>,
+}
+
+/// Swaps the stand-ins in one body.
+#[derive(Debug)]
+pub enum Rewriter {
+    /// `application/json` and `…+json`.
+    Json(Box<Json>),
+    /// `application/x-www-form-urlencoded`.
+    Form(Box<Form>),
+}
+
+impl Rewriter {
+    /// For a body with these header fields; `None` where no credential names a place in such
+    /// a body. A compressed body is none of them.
+    pub(in crate::credential) fn new(
+        placeholders: &[Arc<Placeholder>],
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let (first, second) = (types.next()?, types.next());
+        if second.is_some() || headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let kind = first.as_bytes().split(|&byte| byte == b';').next()?;
+        let kind = kind.trim_ascii().to_ascii_lowercase();
+        let slots = || placeholders.iter().flat_map(|it| it.slots());
+        if kind == b"application/json" || kind.ends_with(b"+json") {
+            let slots = slots().filter_map(|(spot, value, secret)| match spot {
+                Spot::Json(path) => Some(slot(path.clone(), value, secret)),
+                _ => None,
+            });
+            let slots: Vec<_> = slots.collect();
+            return (!slots.is_empty()).then(|| Self::Json(Box::new(Json::new(slots))));
+        }
+        if kind == b"application/x-www-form-urlencoded" {
+            let slots = slots().filter_map(|(spot, value, secret)| match spot {
+                Spot::Form(key) => Some(slot(key.clone(), value, secret)),
+                _ => None,
+            });
+            let slots: Vec<_> = slots.collect();
+            return (!slots.is_empty()).then(|| Self::Form(Box::new(Form::new(slots))));
+        }
+        None
+    }
+
+    /// Takes what came next; gives what may go on. `last`: nothing comes after.
+    pub fn push(&mut self, data: &Bytes, last: bool, out: &mut Vec<Piece>) {
+        match self {
+            Self::Json(json) => json.push(data, last, out),
+            Self::Form(form) => form.push(data, last, out),
+        }
+    }
+}
+
+fn slot<P>(place: P, value: &str, secret: &Arc<Secret>) -> Slot<P> {
+    Slot {
+        place,
+        value: value.to_owned(),
+        secret: Arc::clone(secret),
+    }
+}

@@ -1,0 +1,137 @@
+//! From a key to a connection: looked up, connected, its certificate verified, and held
+//! against what the credentials ask of the server.
+
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::connection::Facts;
+use super::{Key, Outgoing, Upstreams};
+use crate::credential::{Identity, Pin, Pinned, Proof};
+use crate::error::{Reason, Refusal};
+use crate::http::io::{BoxStream, WriteDeadline};
+use crate::metrics::{Handshake, Side};
+use crate::net::dial::Dialled;
+use crate::net::lookups::Asker;
+use crate::policy::Scheme;
+use crate::tls::Versions;
+
+/// For whom a connection is made, and as whom.
+#[derive(Clone, Copy)]
+pub(super) struct Whom<'a> {
+    pub(super) asker: Asker<'a>,
+    pub(super) key: &'a Key,
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) pinned: &'a [Pinned],
+}
+
+impl<'a> Whom<'a> {
+    pub(super) fn of(asker: Asker<'a>, key: &'a Key, outgoing: &'a Outgoing) -> Self {
+        Self {
+            asker,
+            key,
+            identity: outgoing.identity.as_ref(),
+            pinned: &outgoing.pinned,
+        }
+    }
+}
+
+/// A connection to a server, verified, and whether it speaks HTTP/2.
+pub(super) struct Reached {
+    pub(super) io: BoxStream,
+    pub(super) h2: bool,
+}
+
+/// A connection in clear, with its write deadline.
+type Raw = WriteDeadline<TcpStream>;
+
+impl Upstreams {
+    /// Looks the key's name up, connects and, but for clear HTTP, verifies the certificate
+    /// and that the credentials may go there.
+    pub(super) async fn reach(
+        &self,
+        whom: Whom<'_>,
+        versions: Versions,
+    ) -> Result<(Reached, Facts), Refusal> {
+        let key = whom.key;
+        let Dialled { stream, peer } = self.dialler.dial(whom.asker, &key.authority).await?;
+        let facts = Facts {
+            peer,
+            born: Instant::now(),
+        };
+        let stream = WriteDeadline::new(stream, self.settings.write);
+        if key.scheme == Scheme::Http {
+            let io = Box::new(stream);
+            return Ok((Reached { io, h2: false }, facts));
+        }
+        let stream = self.secure(whom, stream, versions).await?;
+        self.prove(whom, &stream)?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = Box::new(stream);
+        Ok((Reached { io, h2 }, facts))
+    }
+
+    /// Whether the server is one that the credentials may go to: before any byte of the
+    /// request is sent. A pooled connection was made for the same credentials.
+    fn prove(&self, whom: Whom<'_>, stream: &TlsStream<Raw>) -> Result<(), Refusal> {
+        if whom.pinned.is_empty() {
+            return Ok(());
+        }
+        let keys = self.tls.keys(stream).unwrap_or_default();
+        let mut pins = keys.iter().map(|key| Pin::of(key));
+        let host = &whom.key.authority.host;
+        let Some(own) = pins.next() else {
+            return Err(Refusal::new(
+                Reason::UpstreamIdentity,
+                format!("the credential was withheld: nothing proves the server for {host}"),
+            ));
+        };
+        let proof = Proof {
+            own,
+            issuers: pins.collect(),
+        };
+        let mut pinned = whom.pinned.iter();
+        pinned.try_for_each(|pinned| self.remembered.check(pinned, host, &proof))
+    }
+
+    async fn secure(
+        &self,
+        whom: Whom<'_>,
+        stream: Raw,
+        versions: Versions,
+    ) -> Result<TlsStream<Raw>, Refusal> {
+        let started = Instant::now();
+        let (key, limit) = (whom.key, self.settings.handshake);
+        let host = &key.authority.host;
+        let connect = async {
+            match whom.identity {
+                Some(identity) => {
+                    self.tls
+                        .connect_as(identity.certified(), host, stream, versions)
+                        .await
+                }
+                None => self.tls.connect(host, stream, versions).await,
+            }
+        };
+        let secured = timeout(limit, connect).await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                Reason::ConnectTimeout,
+                format!(
+                    "the TLS handshake with {} took longer than {} s",
+                    key.authority.host,
+                    limit.as_secs_f32()
+                ),
+            ))
+        });
+        let result = match &secured {
+            Ok(_) => Handshake::Complete,
+            Err(_) => Handshake::Failed,
+        };
+        self.metrics
+            .tls
+            .handshake(Side::Upstream, result, started.elapsed());
+        secured
+    }
+}
