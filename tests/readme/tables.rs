@@ -129,6 +129,7 @@ fn every_limit_and_timeout_has_a_test() {
         "hostile",
         "load",
         "protocols",
+        "relaying",
     ] {
         read_all(&root.join("tests").join(area), &mut sources);
         let file = root.join("tests").join(area).with_extension("rs");
