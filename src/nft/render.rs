@@ -310,7 +310,7 @@ mod tests {
                 "return ",
                 "drop ",
                 "reject ",
-                "jump ",
+                "jump refuse_metadata ",
                 "redirect to ",
             ];
             let rules = template
