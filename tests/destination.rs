@@ -45,3 +45,5 @@ mod resumption;
 mod spelling;
 #[path = "destination/town.rs"]
 mod town;
+#[path = "destination/trust.rs"]
+mod trust;

@@ -26,9 +26,11 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Imports within one layer, each with its reason.
-const SIBLINGS: [(&str, &str); 1] = [
+const SIBLINGS: [(&str, &str); 2] = [
     // What to attach is part of a rule.
     ("credential", "policy"),
+    // Servers are known by the keys that prove them.
+    ("credential", "tls"),
 ];
 
 /// The only module that may hold unsafe code.

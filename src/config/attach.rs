@@ -8,9 +8,11 @@ use super::fields::credential_field;
 use super::methods::method;
 use super::rule_target::path;
 use super::units::Complaint;
+use super::upstream::pin;
 use super::written::{self, Text, WordOrList};
 use crate::credential::placeholder::{Like, Spot};
-use crate::credential::{Attach, Claim, Limits, Pin, Pinning, Spec};
+use crate::credential::{Attach, Claim, Limits, Pinning, Spec};
+use crate::tls::Pin;
 
 impl Check<'_> {
     /// Tells what stands beside a method that it does not go with.
@@ -118,7 +120,7 @@ impl Check<'_> {
             "upstream_identity",
             &Spanned::new(written.span(), texts.clone()),
         );
-        let pins = texts.iter().filter_map(|text| self.parse(text, pin));
+        let pins = texts.iter().filter_map(|text| self.parse(text, identity));
         Pinning::These(pins.collect())
     }
 
@@ -207,11 +209,10 @@ fn aws_word(text: &str) -> Result<String, Complaint> {
     )
 }
 
-fn pin(text: &str) -> Result<Pin, Complaint> {
-    Pin::parse(text).ok_or_else(|| {
-        Complaint::new(format!("`{}` is no public key's hash", text.escape_debug()))
-            .help("`\"remember\"`, or a list of `sha256/` and the base64 of the SHA-256 of a SubjectPublicKeyInfo, of the server or a CA")
-    })
+fn identity(text: &str) -> Result<Pin, Complaint> {
+    pin(text).map_err(|complaint| complaint.help(
+        "`\"remember\"`, or a list of `sha256/` and the base64 of the SHA-256 of a SubjectPublicKeyInfo, of the server or a CA",
+    ))
 }
 
 #[cfg(test)]

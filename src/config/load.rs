@@ -15,9 +15,11 @@ use super::read::{Read, read};
 use super::rules::Known;
 use super::settings::{Agent, Config};
 use super::source::File;
+use super::upstream::Believed;
 use super::written;
 use crate::credential::Spec;
 use crate::dlp::Detector;
+use crate::name::RuleName;
 use crate::policy::rule::{Place, Rule};
 use crate::policy::{Mode, Policy, agents, shadow};
 
@@ -34,6 +36,8 @@ pub struct Loaded {
     pub sources: agents::Agents,
     /// The rules, in order: the first match wins.
     pub rules: Vec<Rule>,
+    /// Which servers are believed by those of them that say it.
+    pub believed: Vec<(RuleName, Believed)>,
     /// The credentials, without their secrets.
     pub credentials: Vec<Spec>,
     /// What must not leave: the shipped detectors and the operator's.
@@ -162,7 +166,7 @@ impl Load {
         files.extend(self.allowed_hosts());
         let detectors = self.detectors(path, &file, &written);
         let ports = self.command_line.is_none().then_some(&*redirect.ports);
-        let (rules, credentials) = self.policy(&files, &agents, ports);
+        let (rules, believed, credentials) = self.policy(&files, &agents, ports);
         if rules.is_empty() && !self.findings.has_errors() {
             self.nothing_allowed(path, folder.as_deref());
         }
@@ -176,6 +180,7 @@ impl Load {
             sources: self.sources(&agents)?,
             agents: agents.all,
             rules,
+            believed,
             credentials: credentials.specs,
             detectors,
             warnings: Findings::default(),
@@ -365,7 +370,7 @@ impl Load {
         files: &[RulesFile],
         agents: &Agents,
         ports: Option<&[u16]>,
-    ) -> (Vec<Rule>, Credentials) {
+    ) -> (Vec<Rule>, Vec<(RuleName, Believed)>, Credentials) {
         let mut credentials = Credentials {
             incomplete: self.unread,
             ..Credentials::default()
@@ -385,6 +390,7 @@ impl Load {
             ports,
             named: HashMap::new(),
             used: HashSet::new(),
+            believed: Vec::new(),
         };
         let mut rules = Vec::new();
         for (file, written) in files {
@@ -398,12 +404,12 @@ impl Load {
                 );
             }
         }
-        let used = known.used;
+        let (used, believed) = (known.used, known.believed);
         if !self.findings.has_errors() {
             self.never_used(files, &credentials, &used);
             self.never_matching(files, &rules);
         }
-        (rules, credentials)
+        (rules, believed, credentials)
     }
 
     /// A secret that nobody uses had better not be there.

@@ -39,6 +39,7 @@ pub use load::{CommandLine, Loaded, load, load_for_command};
 pub use locate::Env;
 pub use reload::reload;
 pub use settings::{
-    Agent, Audit, Ca, Config, DeniedNames, Dns, Limits, Listen, Redirect, Timeouts, Trust,
-    Upstream, WhenUnwritable,
+    Agent, Audit, Ca, Config, DeniedNames, Dns, Limits, Listen, Redirect, Timeouts, Upstream,
+    WhenUnwritable,
 };
+pub use upstream::Believed;

@@ -135,6 +135,8 @@ impl Check<'_> {
             ("dlp", rule.dlp.as_ref().map(Spanned::span)),
             ("on_limit", rule.on_limit.as_ref().map(Spanned::span)),
             ("websocket", rule.websocket.as_ref().map(Spanned::span)),
+            ("trust", rule.trust.as_ref().map(Spanned::span)),
+            ("pins", rule.pins.as_ref().map(Spanned::span)),
             // Clear HTTP has no TLS to pass, and any host is no name to pass it to.
             ("schemes", rule.schemes.as_ref().map(Spanned::span)),
             ("any_host", rule.any_host.as_ref().map(Spanned::span)),

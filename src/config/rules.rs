@@ -12,6 +12,7 @@ use super::nearest::{nearest, suggest};
 use super::read::Read;
 use super::rule_target::{path, query};
 use super::units::Complaint;
+use super::upstream::Believed;
 use super::written::{self, WordOrList};
 use crate::credential::Claim;
 use crate::name::{AgentName, CredentialName, RuleName};
@@ -28,6 +29,8 @@ pub(super) struct Known<'a> {
     pub(super) named: HashMap<RuleName, Place>,
     /// Credentials that some rule names.
     pub(super) used: HashSet<String>,
+    /// Rules that say for themselves which servers they believe.
+    pub(super) believed: Vec<(RuleName, Believed)>,
 }
 
 impl Check<'_> {
@@ -81,10 +84,12 @@ impl Check<'_> {
             .filter_map(|name| known.credentials.spec(name.get_ref()))
             .flat_map(|spec| spec.attach.claims())
             .collect();
-        let tls = self.tls(rule);
-        let dlp = self.dlp(rule);
+        let (tls, dlp) = (self.tls(rule), self.dlp(rule));
+        let name = name.unwrap_or_else(|| RuleName::new("?"));
+        let believed = self.believed(rule, schemes);
+        known.believed.extend(believed.map(|it| (name.clone(), it)));
         Rule {
-            name: name.unwrap_or_else(|| RuleName::new("?")),
+            name,
             place: self.file.place(table.span().start),
             agents: self.agents_of(damaged, table, known.agents),
             hosts,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::{AgentName, Host};
+use crate::tls::Trust;
 
 /// Everything of `portreeve.toml` but `mode` and `[[agent]]`, which belong to the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,16 +108,6 @@ pub struct Upstream {
     /// Public addresses of this box that none of its interfaces has, such as the one of a
     /// NAT in front. They are forbidden like its own. Default none.
     pub own_addresses: Vec<IpAddr>,
-}
-
-/// Whose certificates are believed for servers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Trust {
-    /// The roots of the operating system.
-    #[default]
-    System,
-    /// The roots in these files and no others.
-    Pem(Vec<PathBuf>),
 }
 
 /// Answers to agents' DNS questions.

@@ -6,12 +6,24 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::check::{Check, address, network};
-use super::settings::{DeniedNames, Dns, Trust, Upstream};
+use super::settings::{DeniedNames, Dns, Upstream};
 use super::units::Complaint;
 use super::written::{self, Text, Texts};
 use crate::name::Host;
+use crate::policy::rule::Schemes;
+use crate::tls::{Pin, Roots, Trust};
 
 const DNS_PORT: u16 = 53;
+
+/// Which servers are believed to be the hosts of a rule.
+#[derive(Clone, Debug)]
+pub struct Believed {
+    /// The CAs; `None` for those of `[upstream]`.
+    pub roots: Option<Roots>,
+    /// One of these keys must be the server's or that of a CA on the way to it, if there are
+    /// any.
+    pub pins: Vec<Pin>,
+}
 
 impl Check<'_> {
     /// Checks `[upstream]`.
@@ -46,6 +58,46 @@ impl Check<'_> {
             }
         }
         upstream
+    }
+
+    /// `trust` and `pins` of a rule. The files are read here, so that what is wrong with them
+    /// is told with its place, and before anything changes.
+    pub(super) fn believed(&mut self, rule: &written::Rule, schemes: Schemes) -> Option<Believed> {
+        for (key, span) in [
+            ("trust", rule.trust.as_ref().map(Spanned::span)),
+            ("pins", rule.pins.as_ref().map(Spanned::span)),
+        ] {
+            if let (Some(span), false) = (span, schemes.https) {
+                let message = format!("`{key}` means nothing without `https`");
+                self.error(span, message, format!("leave `{key}` out, or add `https`"));
+            }
+        }
+        let roots = rule.trust.as_ref().and_then(|written| self.roots(written));
+        let pins = rule.pins.as_ref();
+        let pins = pins.map(|list| self.list("pins", list, pin));
+        (roots.is_some() || pins.is_some()).then(|| Believed {
+            roots,
+            pins: pins.unwrap_or_default(),
+        })
+    }
+
+    fn roots(&mut self, written: &Spanned<written::Trust>) -> Option<Roots> {
+        let errors = self.findings.errors();
+        let trust = self.trust(written);
+        if self.findings.errors() > errors {
+            return None;
+        }
+        match Roots::load(&trust, "trust") {
+            Ok(roots) => Some(roots),
+            Err(error) => {
+                let help = "name PEM files of CA certificates that the gateway can read";
+                let cause = std::error::Error::source(&error);
+                let cause = cause.map(|cause| format!(": {cause}"));
+                let message = format!("{error}{}", cause.unwrap_or_default());
+                self.error(written.span(), message, help);
+                None
+            }
+        }
     }
 
     fn trust(&mut self, written: &Spanned<written::Trust>) -> Trust {
@@ -130,6 +182,14 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// The hash of a public key.
+pub(super) fn pin(text: &str) -> Result<Pin, Complaint> {
+    Pin::parse(text).ok_or_else(|| {
+        Complaint::new(format!("`{}` is no public key's hash", text.escape_debug()))
+            .help("write `sha256/` and the base64 of the SHA-256 of a SubjectPublicKeyInfo, of the server or of a CA that its certificate leads to")
+    })
 }
 
 fn nameserver(text: &str) -> Result<SocketAddr, Complaint> {

@@ -228,6 +228,8 @@ table! {
         dlp: Option<Text>,
         on_limit: Option<Text>,
         tls: Option<Text>,
+        trust: Option<Spanned<Trust>>,
+        pins: Option<Texts>,
         websocket: Option<Spanned<bool>>,
     }
 }

@@ -28,7 +28,7 @@ use crate::policy::rule::Place;
 pub use attach::QueryPair;
 pub use attachment::Attachment;
 pub use identity::Identity;
-pub use pins::{Pin, Pinned, Pinning, Proof, Remembered};
+pub use pins::{Pinned, Pinning, Remembered};
 pub use source::{Cause, SECRET_MAX};
 pub use store::{Problem, Store};
 

@@ -6,57 +6,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 
 use crate::error::{Reason, Refusal};
 use crate::name::{CredentialName, Host};
+use crate::tls::{Pin, Proof};
 
 /// In the state folder.
 const FILE: &str = "upstream-identities.json";
 /// The largest such file, in bytes.
 const FILE_MAX: u64 = 1 << 20;
-/// How a pin is written.
-const PREFIX: &str = "sha256/";
-
-/// SHA-256 of a `SubjectPublicKeyInfo` (RFC 7469 §2.4).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Pin([u8; 32]);
-
-impl Pin {
-    /// Of a `SubjectPublicKeyInfo` as DER.
-    #[must_use]
-    pub fn of(key: &[u8]) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
-        let mut pin = [0; 32];
-        for (byte, from) in pin.iter_mut().zip(digest.as_ref()) {
-            *byte = *from;
-        }
-        Self(pin)
-    }
-
-    /// Reads `sha256/` and base64.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix(PREFIX)?;
-        let bytes = STANDARD.decode(rest.trim_start_matches('/')).ok()?;
-        bytes.try_into().ok().map(Self)
-    }
-}
-
-impl std::fmt::Display for Pin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{PREFIX}{}", STANDARD.encode(self.0))
-    }
-}
-
-impl std::fmt::Debug for Pin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
 /// Whom a credential may go to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -67,26 +26,6 @@ pub enum Pinning {
     Remember,
     /// One of these keys must be the server's or that of a CA that its certificate leads to.
     These(Vec<Pin>),
-}
-
-/// The keys that prove a server.
-#[derive(Clone, Debug)]
-pub struct Proof {
-    /// The server's own.
-    pub own: Pin,
-    /// Those of its issuers, nearest first.
-    pub issuers: Vec<Pin>,
-}
-
-impl Proof {
-    fn all(&self) -> impl Iterator<Item = &Pin> {
-        [&self.own].into_iter().chain(&self.issuers)
-    }
-
-    /// What is remembered: its key, and the key it was issued by.
-    fn nearest(&self) -> Vec<Pin> {
-        self.all().take(2).copied().collect()
-    }
 }
 
 /// What of a credential is asked of the server.

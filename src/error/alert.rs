@@ -5,6 +5,7 @@ use super::Reason;
 impl Reason {
     /// The TLS alert for a connection refused before its handshake (RFC 8446 §6.2).
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     pub fn alert(self) -> u8 {
         const HANDSHAKE_FAILURE: u8 = 40;
         const ACCESS_DENIED: u8 = 49;

@@ -13,7 +13,9 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::task::TaskTracker;
 
-use super::{Active, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts, TrustLog};
+use super::{
+    Active, Believed, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts, TrustLog,
+};
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
 use crate::config::{self, Config, Loaded};
@@ -35,7 +37,7 @@ use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
 use crate::policy::Mode;
 use crate::policy::agents::DEFAULT;
-use crate::tls::{self, AgentTls, UpstreamTls};
+use crate::tls::{AgentTls, UpstreamTls};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -136,6 +138,10 @@ pub async fn assemble_with_ca(
         .during("cannot read this machine's addresses")?;
     let dialler = Arc::new(dialler(config, own_addresses.clone())?);
     let upstreams = upstreams(config, dialler.clone(), metrics.clone())?;
+    let trust = &config.upstream.trust;
+    let tls = UpstreamTls::with_sessions(trust, &config.upstream.crl, UPSTREAM_SESSIONS)
+        .during("cannot set up the trust in servers")?;
+    let active = active(&loaded, 1, &Believed::new(tls), None)?;
     let (settings, limits) = (settings(config), &config.limits);
     let gateway = Arc::new(Gateway {
         connections: Shares::new(limits.connections, limits.connections_per_agent),
@@ -144,7 +150,7 @@ pub async fn assemble_with_ca(
         trust: TrustLog::default(),
         refusals: RefusalLimit::new(limits.refusals_per_second),
         refused_records: RecordLimit::new(limits.refused_connection_records_per_second),
-        active: ArcSwap::from_pointee(active(&loaded, 1, None)),
+        active: ArcSwap::from_pointee(active),
         fingerprints: Arc::new(FingerprintKey::random().during("cannot make a key")?),
         agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
         leaves,
@@ -162,7 +168,15 @@ pub async fn assemble_with_ca(
 
 /// The rules and secrets of `loaded`, as one value. Secrets that cannot be had are said in
 /// the log; their rules answer 503 until a reload finds them.
-pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>) -> Active {
+///
+/// # Errors
+/// The TLS library refuses the CAs or pins of a rule; none is known.
+pub(super) fn active(
+    loaded: &Loaded,
+    generation: u64,
+    believed: &Believed,
+    previous: Option<&Store>,
+) -> Result<Active, StartError> {
     let mut specs = loaded.credentials.clone();
     if let Err(error) = StandIns::fill(&loaded.config.state_dir, &mut specs) {
         tracing::error!("the key for stand-ins cannot be had: {error}");
@@ -180,12 +194,16 @@ pub(super) fn active(loaded: &Loaded, generation: u64, previous: Option<&Store>)
     let configured = loaded.agents.iter().map(|agent| agent.name.clone());
     let agents = configured.chain([AgentName::new(DEFAULT)]);
     let echoes = Echoes::new(&policy, agents, &credentials);
-    Active {
+    let believed = believed
+        .of_rules(&loaded.believed)
+        .during("cannot set up the trust of a rule in servers")?;
+    Ok(Active {
         policy,
         credentials,
+        believed,
         echoes,
         detectors: detectors.into(),
-    }
+    })
 }
 
 /// The detectors of the configuration, and one for each secret that the gateway holds.
@@ -282,12 +300,6 @@ fn upstreams(
     dialler: Arc<Dialler>,
     metrics: Arc<Metrics>,
 ) -> Result<Upstreams, StartError> {
-    let trust = match &config.upstream.trust {
-        config::Trust::System => tls::Trust::System,
-        config::Trust::Pem(files) => tls::Trust::Pem(files.clone()),
-    };
-    let tls = UpstreamTls::with_sessions(&trust, &config.upstream.crl, UPSTREAM_SESSIONS)
-        .during("cannot set up the trust in servers")?;
     let (limits, timeouts) = (&config.limits, &config.timeouts);
     let settings = upstream::Settings {
         pool: PoolSettings {
@@ -312,8 +324,9 @@ fn upstreams(
     );
     let remembered =
         Remembered::open(&config.state_dir).during("cannot read the remembered servers")?;
-    let tls = (tls, remembered);
-    Ok(Upstreams::new(dialler, tls, limits, settings, metrics))
+    Ok(Upstreams::new(
+        dialler, remembered, limits, settings, metrics,
+    ))
 }
 
 fn head_limits(config: &Config) -> HeadLimits {

@@ -7,6 +7,7 @@
 mod accept;
 mod answers;
 pub mod assemble;
+mod believed;
 mod connection;
 mod drain;
 mod echoes;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::accept::serve;
 pub use self::answers::DnsAnswers;
+pub use self::believed::Believed;
 pub use self::drain::{Drain, DrainSignal};
 pub use self::echoes::Echoes;
 pub use self::refusals::{RecordLimit, RefusalLimit};
@@ -120,6 +122,8 @@ pub struct Active {
     pub policy: Policy,
     /// What is attached.
     pub credentials: Store,
+    /// Which servers are believed.
+    pub believed: Believed,
     /// What must not come back.
     pub echoes: Echoes,
     /// What must not leave, the secrets of `credentials` among it.

@@ -16,8 +16,12 @@ impl Gateway {
     pub fn apply(&self, loaded: &Loaded) {
         let old = self.active();
         let generation = old.policy.generation().saturating_add(1);
-        self.active
-            .store(active(loaded, generation, Some(&old.credentials)).into());
+        let new = active(loaded, generation, &old.believed, Some(&old.credentials));
+        let new = match new {
+            Ok(new) => new,
+            Err(error) => return self.reject(&error.to_string()),
+        };
+        self.active.store(new.into());
         self.metrics.state.reload(Reload::Applied);
         self.show_policy(SystemTime::now());
         tracing::info!(generation, "new rules are in force");

@@ -1,5 +1,7 @@
 //! The way of a request, steps 5 to 12; the order in this file is the order on the wire.
 
+use std::sync::Arc;
+
 use http::{HeaderName, Response};
 use http_body::Body as _;
 use tokio::time::timeout;
@@ -143,12 +145,14 @@ async fn answer(
         let rewriter = attachment.as_ref().and_then(|it| it.rewriter(request));
         body = swap::body(body, rewriter, guard)?;
     }
-    let key = key(connection, &allowed, names, outcome);
+    let tls = active.believed.by(allowed.rule().map(Arc::as_ref));
+    let key = key(tls.profile(), &allowed, names, outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
     let mut outgoing = Outgoing::new(allowed, attachment, extras); // 9
     outgoing.sign(&body)?;
     let exchange = Exchange {
         asker: active.asker(outcome.agent(), &key.authority.host),
+        tls,
         key: &key,
         outgoing: &outgoing,
         agentward: Agentward {
@@ -313,7 +317,7 @@ async fn hold(
 
 /// What a connection to the server must have been made for (I6).
 fn key(
-    connection: &Connection,
+    tls_profile: u64,
     allowed: &Allowed,
     credentials: Vec<(CredentialName, u64)>,
     outcome: &Outcome<'_>,
@@ -325,7 +329,7 @@ fn key(
         scheme: allowed.request().scheme,
         authority: allowed.request().authority.clone(),
         credentials,
-        tls_profile: connection.gateway.upstreams.tls_profile(),
+        tls_profile,
     }
 }
 

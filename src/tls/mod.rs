@@ -14,8 +14,8 @@ mod verdict;
 
 pub use agent::AgentTls;
 pub use alert::alert_record;
-pub use proof::Keys;
-pub use upstream::{Trust, UpstreamTls, Versions, server_name};
+pub use proof::{Pin, Proof};
+pub use upstream::{Roots, Trust, UpstreamTls, Versions, server_name};
 
 use std::path::PathBuf;
 

@@ -1,17 +1,83 @@
 //! The keys that prove a server: its own, and those of the CAs on the way to a trusted one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-/// Public keys as DER (`SubjectPublicKeyInfo`, RFC 5280 §4.1.2.7): the server's first, then
-/// its issuer's, and so on to the trusted CA's.
-pub type Keys = Vec<Vec<u8>>;
+/// How a pin is written.
+const PREFIX: &str = "sha256/";
+
+/// SHA-256 of a `SubjectPublicKeyInfo` (RFC 7469 §2.4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pin([u8; 32]);
+
+impl Pin {
+    /// Of a `SubjectPublicKeyInfo` as DER.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
+        let mut pin = [0; 32];
+        for (byte, from) in pin.iter_mut().zip(digest.as_ref()) {
+            *byte = *from;
+        }
+        Self(pin)
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads `sha256/` and base64.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?;
+        let bytes = STANDARD.decode(rest.trim_start_matches('/')).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{PREFIX}{}", STANDARD.encode(self.0))
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The keys that prove a server.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The server's own.
+    pub own: Pin,
+    /// Those of its issuers, nearest first.
+    pub issuers: Vec<Pin>,
+}
+
+impl Proof {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Pin> {
+        [&self.own].into_iter().chain(&self.issuers)
+    }
+
+    /// What is remembered: its key, and the key it was issued by.
+    #[must_use]
+    pub fn nearest(&self) -> Vec<Pin> {
+        self.all().take(2).copied().collect()
+    }
+}
 
 /// The path by which `chain`, as a server sent it, was verified. Certificates that it sent
 /// beside are none of it, whatever they say.
-pub(super) fn keys(chain: &[CertificateDer<'_>], roots: &RootCertStore) -> Option<Keys> {
+pub(super) fn proof(chain: &[CertificateDer<'_>], roots: &RootCertStore) -> Option<Proof> {
     let (first, rest) = chain.split_first()?;
     let leaf = EndEntityCert::try_from(first).ok()?;
     let path = leaf
@@ -25,12 +91,15 @@ pub(super) fn keys(chain: &[CertificateDer<'_>], roots: &RootCertStore) -> Optio
             None,
         )
         .ok()?;
-    let mut keys = vec![leaf.subject_public_key_info().as_ref().to_vec()];
+    let mut issuers = Vec::new();
     for certificate in path.intermediate_certificates() {
-        keys.push(certificate.subject_public_key_info().as_ref().to_vec());
+        issuers.push(Pin::of(&certificate.subject_public_key_info()));
     }
-    keys.push(sequence(&path.anchor().subject_public_key_info));
-    Some(keys)
+    issuers.push(Pin::of(&sequence(&path.anchor().subject_public_key_info)));
+    Some(Proof {
+        own: Pin::of(&leaf.subject_public_key_info()),
+        issuers,
+    })
 }
 
 /// Trust anchors hold the content of the sequence alone.

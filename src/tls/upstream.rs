@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::TlsError;
 use super::agent::{H2, HTTP_1_1};
-use super::proof::{self, Keys};
+use super::proof::{self, Pin, Proof};
 use super::verdict;
 use crate::error::{Reason, Refusal};
 use crate::name::Host;
@@ -29,16 +29,51 @@ use crate::name::Host;
 pub const SESSIONS: usize = 1024;
 /// rustls divides the number of sessions by this to get a number of servers.
 const TICKETS_PER_SERVER: usize = 8;
+/// Where the CAs of all rules are named.
+const KEY: &str = "upstream.trust";
+/// Servers of a rule with a trust of its own whose sessions are remembered.
+const SESSIONS_OF_RULE: usize = 64;
 /// Several times the size of the whole Mozilla list.
 const TRUST_FILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// Whose servers are believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     /// The CAs of this system, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR` where set.
+    #[default]
     System,
     /// The CAs in these PEM files, and no others.
     Pem(Vec<PathBuf>),
+}
+
+/// CAs that are believed, as they were read.
+#[derive(Clone)]
+pub struct Roots {
+    store: Arc<RootCertStore>,
+    profile: u64,
+}
+
+impl Roots {
+    /// Reads what `trust` names; `key` is where it is written, for errors.
+    ///
+    /// # Errors
+    /// [`TlsError`] when there is no CA, or a file that cannot be read or parsed.
+    pub fn load(trust: &Trust, key: &'static str) -> Result<Self, TlsError> {
+        let (store, profile) = match trust {
+            Trust::System => system_roots(rustls_native_certs::load_native_certs())?,
+            Trust::Pem(paths) => file_roots(paths, key)?,
+        };
+        Ok(Self {
+            store: Arc::new(store),
+            profile,
+        })
+    }
+}
+
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Roots({:016x})", self.profile)
+    }
 }
 
 /// The versions of HTTP that a server is offered.
@@ -57,7 +92,9 @@ pub enum Versions {
 pub struct UpstreamTls {
     connector: TlsConnector,
     h1: TlsConnector,
-    roots: Arc<RootCertStore>,
+    roots: Roots,
+    crls: Arc<[CertificateRevocationListDer<'static>]>,
+    pins: Arc<[Pin]>,
     profile: u64,
 }
 
@@ -81,20 +118,37 @@ impl UpstreamTls {
         crls: &[PathBuf],
         servers: usize,
     ) -> Result<Self, TlsError> {
-        let (roots, profile) = match trust {
-            Trust::System => system_roots(rustls_native_certs::load_native_certs())?,
-            Trust::Pem(paths) => file_roots(paths)?,
-        };
-        let roots = Arc::new(roots);
+        let roots = Roots::load(trust, KEY)?;
+        Self::build(roots, lists(crls)?.into(), Arc::new([]), servers)
+    }
+
+    /// As this one, revocation lists among it, but that other CAs are believed, and one of
+    /// `pins`, if there are any, must be the server's or that of a CA on the way to it.
+    ///
+    /// # Errors
+    /// [`TlsError`]: the library refuses its settings; none is known.
+    pub fn with(&self, roots: Option<Roots>, pins: &[Pin]) -> Result<Self, TlsError> {
+        let roots = roots.unwrap_or_else(|| self.roots.clone());
+        Self::build(roots, self.crls.clone(), pins.into(), SESSIONS_OF_RULE)
+    }
+
+    fn build(
+        roots: Roots,
+        crls: Arc<[CertificateRevocationListDer<'static>]>,
+        pins: Arc<[Pin]>,
+        servers: usize,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(default_provider());
-        let config = config(roots.clone(), lists(crls)?, servers, provider)?;
+        let config = config(roots.store.clone(), crls.to_vec(), servers, provider)?;
         let mut h1 = config.clone();
         h1.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             h1: TlsConnector::from(Arc::new(h1)),
+            profile: pinned_profile(roots.profile, &pins),
             roots,
-            profile,
+            crls,
+            pins,
         })
     }
 
@@ -115,11 +169,7 @@ impl UpstreamTls {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = server_name(host)?;
-        self.connector(versions)
-            .connect(name, io)
-            .await
-            .map_err(|error| verdict::refusal(host, &error))
+        self.handshake(self.connector(versions), host, io).await
     }
 
     /// As [`Self::connect`], with a certificate for servers that ask who is there. Nothing is
@@ -140,11 +190,30 @@ impl UpstreamTls {
         let mut config = ClientConfig::clone(self.connector(versions).config());
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certified)));
         config.resumption = Resumption::disabled();
+        let connector = TlsConnector::from(Arc::new(config));
+        self.handshake(&connector, host, io).await
+    }
+
+    async fn handshake<IO>(
+        &self,
+        connector: &TlsConnector,
+        host: &Host,
+        io: IO,
+    ) -> Result<TlsStream<IO>, Refusal>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = server_name(host)?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, io)
-            .await
-            .map_err(|error| verdict::refusal(host, &error))
+        let stream = connector.connect(name, io).await;
+        let stream = stream.map_err(|error| verdict::refusal(host, &error))?;
+        if !self.pins.is_empty() {
+            let proof = self.proof(&stream);
+            let keys = proof.iter().flat_map(Proof::all);
+            if !keys.into_iter().any(|key| self.pins.contains(key)) {
+                return Err(not_pinned(host));
+            }
+        }
+        Ok(stream)
     }
 
     fn connector(&self, versions: Versions) -> &TlsConnector {
@@ -156,11 +225,11 @@ impl UpstreamTls {
 
     /// The keys that prove the server of a connection; `None` for one that is not proved.
     #[must_use]
-    pub fn keys<IO>(&self, stream: &TlsStream<IO>) -> Option<Keys> {
-        proof::keys(stream.get_ref().1.peer_certificates()?, &self.roots)
+    pub fn proof<IO>(&self, stream: &TlsStream<IO>) -> Option<Proof> {
+        proof::proof(stream.get_ref().1.peer_certificates()?, &self.roots.store)
     }
 
-    /// A number that is the same for the same trusted CAs and protocols, and else differs:
+    /// A number that is the same for the same trusted CAs and pins, and else differs:
     /// connections of one profile may serve requests of that profile only (I6).
     #[must_use]
     pub fn profile(&self) -> u64 {
@@ -192,6 +261,15 @@ fn unnameable(host: &Host) -> Refusal {
     Refusal::new(
         Reason::UpstreamTls,
         format!("{host} is a name that no certificate can prove"),
+    )
+}
+
+fn not_pinned(host: &Host) -> Refusal {
+    Refusal::new(
+        Reason::UpstreamIdentity,
+        format!(
+            "the server that answers for {host} has a valid certificate, but none of the keys that prove it is among the `pins` of the rule; ask the operator of the gateway"
+        ),
     )
 }
 
@@ -237,15 +315,15 @@ fn system_roots(found: CertificateResult) -> Result<(RootCertStore, u64), TlsErr
 }
 
 /// Takes every certificate of the operator's files; one that does not parse is an error.
-fn file_roots(paths: &[PathBuf]) -> Result<(RootCertStore, u64), TlsError> {
+fn file_roots(paths: &[PathBuf], key: &'static str) -> Result<(RootCertStore, u64), TlsError> {
     if paths.is_empty() {
         return Err(TlsError::NoRoots);
     }
     let mut roots = RootCertStore::empty();
     let mut all = Vec::new();
     for path in paths {
-        let bad = |problem| bad("upstream.trust", path, problem);
-        let pem = read("upstream.trust", path)?;
+        let bad = |problem| bad(key, path, problem);
+        let pem = read(key, path)?;
         let before = all.len();
         for der in CertificateDer::pem_slice_iter(&pem) {
             let der = der.map_err(|_| bad("holds a damaged PEM block"))?;
@@ -323,12 +401,29 @@ fn profile(roots: &[CertificateDer<'_>]) -> u64 {
         context.update(&(der.len() as u64).to_be_bytes());
         context.update(der);
     }
+    number(context)
+}
+
+/// That of CAs, and of pins where there are any, whatever their order.
+fn pinned_profile(roots: u64, pins: &[Pin]) -> u64 {
+    if pins.is_empty() {
+        return roots;
+    }
+    let mut sorted: Vec<&[u8]> = pins.iter().map(Pin::as_bytes).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&roots.to_be_bytes());
+    for pin in sorted {
+        context.update(pin);
+    }
+    number(context)
+}
+
+fn number(context: digest::Context) -> u64 {
     let digest = context.finish();
-    digest
-        .as_ref()
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    let first = digest.as_ref().iter().take(8);
+    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

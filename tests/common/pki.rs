@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -48,6 +49,25 @@ impl TestCa {
     /// The root certificate.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// A list, as PEM, that revokes the certificates of these serial numbers.
+    pub fn revoking(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// A client's certificate and its key, as PEM.
@@ -124,10 +144,30 @@ impl TestCa {
     }
 }
 
+/// TLS settings for a server with this certificate and key, as PEM.
+pub fn server_of(certificate: &str, key: &str) -> ServerConfig {
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_no_client_auth();
+    builder.with_single_cert(chain, key).unwrap()
+}
+
+/// The hash of a certificate's public key, as the configuration writes it.
+pub fn pin(certificate: &str) -> String {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).unwrap();
+    let key = pem.parse_x509().unwrap().public_key().raw.to_vec();
+    let hash = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA256, &key);
+    let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+    format!("sha256/{hash}")
+}
+
 fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
         .distinguished_name
         .push(rcgen::DnType::CommonName, name);

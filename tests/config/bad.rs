@@ -300,6 +300,11 @@ bad! {
         CREDENTIAL.replace("\"key\"", "\"two\"").replace("{ bearer = true }", "{ basic = \"u\" }"),
     ));
     attach_basic: credential("attach", "attach = { basic = \"user:sk-live-123\" }");
+    rule_trust: rules(
+        "[[rule]]\nname = \"a\"\nhosts = [\"a.test\"]\ntrust = \"sytem\"\npins = [\"sha256/AAAA\"]\n\
+         [[rule]]\nname = \"b\"\nhosts = [\"b.test\"]\nschemes = [\"http\"]\ntrust = \"system\"\npins = []\n\
+         [[rule]]\nname = \"c\"\nhosts = [\"c.test\"]\ntls = \"splice\"\ntrust = \"system\"\n",
+    );
     rule_credential_other_host: credentialed("hosts = [\"a.test\", \"c.test\"]");
     rule_credential_wildcard: credentialed("hosts = [\"*.a.test\"]");
     rule_credential_any_host: credentialed("any_host = true");

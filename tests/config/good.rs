@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use portreeve::config::{self, Ca, DeniedNames, Env, Trust, WhenUnwritable};
+use portreeve::config::{self, Ca, DeniedNames, Env, WhenUnwritable};
 use portreeve::credential::{Attach, Source};
 use portreeve::policy::Mode;
 use portreeve::policy::rule::{
     Action, Agents, Cookies, ForeignCredentials, HostPattern, Hosts, Methods,
 };
+use portreeve::tls::Trust;
 
 use crate::Folder;
 

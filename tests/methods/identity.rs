@@ -1,7 +1,6 @@
 //! `upstream_identity`: a valid certificate alone does not get a credential.
 
-use base64::Engine as _;
-
+use crate::common::pki;
 use crate::common::world::OTHER;
 use crate::common::{Answer, GatewayProcess, TestCa, Upstream, World, inside};
 use crate::{CONFIG, NAMES, assert_refused, contains, received, send, server};
@@ -91,14 +90,7 @@ fn servers_by_the_keys_of_their_issuers() {
         let world = World::new();
         let second = TestCa::new();
         let server = server(&world, |_| Answer::ok("first"));
-        let pin = |ca: &TestCa| {
-            let (_, pem) = x509_parser::pem::parse_x509_pem(ca.pem().as_bytes()).unwrap();
-            let certificate = pem.parse_x509().unwrap();
-            let hash =
-                aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw);
-            let hash = base64::engine::general_purpose::STANDARD.encode(hash.as_ref());
-            format!("[\"sha256/{hash}\"]")
-        };
+        let pin = |ca: &TestCa| format!("[{:?}]", pki::pin(ca.pem()));
         let gateway = start(&world, &second, &rules(&pin(&second)));
         assert_refused(&get(&world, &gateway), 502, "upstream_identity");
         assert!(received(&server).is_empty());

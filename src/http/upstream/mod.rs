@@ -70,7 +70,6 @@ pub struct Settings {
 /// Sends allowed requests.
 pub struct Upstreams {
     dialler: Arc<Dialler>,
-    tls: UpstreamTls,
     remembered: Remembered,
     pool: Arc<Pool>,
     limits: Shares,
@@ -100,6 +99,8 @@ pub struct Arrived {
 pub struct Exchange<'a, 'r> {
     /// From whom, and whether a rule writes the host's name.
     pub asker: Asker<'a>,
+    /// Whom a new connection believes; its profile is in the key.
+    pub tls: &'a UpstreamTls,
     /// What the connection must have been made for.
     pub key: &'a Key,
     /// What is sent.
@@ -140,26 +141,19 @@ impl Upstreams {
     #[must_use]
     pub fn new(
         dialler: Arc<Dialler>,
-        (tls, remembered): (UpstreamTls, Remembered),
+        remembered: Remembered,
         limits: Shares,
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             dialler,
-            tls,
             remembered,
             pool: Arc::new(Pool::new(settings.pool)),
             limits,
             settings,
             metrics,
         }
-    }
-
-    /// The id of the trust settings, for the key.
-    #[must_use]
-    pub fn tls_profile(&self) -> u64 {
-        self.tls.profile()
     }
 
     /// Idle HTTP/1 connections and HTTP/2 connections.
@@ -241,10 +235,11 @@ impl Upstreams {
             key,
             outgoing,
             agentward,
+            ..
         } = exchange;
         let started = Instant::now();
         let permit = self.permit(asker.agent)?;
-        let whom = Whom::of(asker, key, outgoing);
+        let whom = Whom::of(exchange);
         let (stream, facts) = self.reach(whom, Versions::Http1).await?;
         let connected = Instant::now();
         let peer = facts.peer.addr();
@@ -274,13 +269,13 @@ impl Upstreams {
         reuse: bool,
     ) -> Result<Arrived, Failure> {
         let Exchange {
-            asker,
             key,
             outgoing,
             agentward,
+            ..
         } = exchange;
         let started = Instant::now();
-        let whom = Whom::of(asker, key, outgoing);
+        let whom = Whom::of(exchange);
         let connection = self.connection(whom, reuse).await;
         let (connection, reused) = connection.map_err(Failure::Refused)?;
         let connected = Instant::now();

@@ -8,32 +8,34 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::connection::Facts;
-use super::{Key, Outgoing, Upstreams};
-use crate::credential::{Identity, Pin, Pinned, Proof};
+use super::{Exchange, Key, Upstreams};
+use crate::credential::{Identity, Pinned};
 use crate::error::{Reason, Refusal};
 use crate::http::io::{BoxStream, WriteDeadline};
 use crate::metrics::{Handshake, Side};
 use crate::net::dial::Dialled;
 use crate::net::lookups::Asker;
 use crate::policy::Scheme;
-use crate::tls::Versions;
+use crate::tls::{UpstreamTls, Versions};
 
 /// For whom a connection is made, and as whom.
 #[derive(Clone, Copy)]
 pub(super) struct Whom<'a> {
     pub(super) asker: Asker<'a>,
+    pub(super) tls: &'a UpstreamTls,
     pub(super) key: &'a Key,
     pub(super) identity: Option<&'a Identity>,
     pub(super) pinned: &'a [Pinned],
 }
 
 impl<'a> Whom<'a> {
-    pub(super) fn of(asker: Asker<'a>, key: &'a Key, outgoing: &'a Outgoing) -> Self {
+    pub(super) fn of(exchange: Exchange<'a, '_>) -> Self {
         Self {
-            asker,
-            key,
-            identity: outgoing.identity.as_ref(),
-            pinned: &outgoing.pinned,
+            asker: exchange.asker,
+            tls: exchange.tls,
+            key: exchange.key,
+            identity: exchange.outgoing.identity.as_ref(),
+            pinned: &exchange.outgoing.pinned,
         }
     }
 }
@@ -79,18 +81,12 @@ impl Upstreams {
         if whom.pinned.is_empty() {
             return Ok(());
         }
-        let keys = self.tls.keys(stream).unwrap_or_default();
-        let mut pins = keys.iter().map(|key| Pin::of(key));
         let host = &whom.key.authority.host;
-        let Some(own) = pins.next() else {
+        let Some(proof) = whom.tls.proof(stream) else {
             return Err(Refusal::new(
                 Reason::UpstreamIdentity,
                 format!("the credential was withheld: nothing proves the server for {host}"),
             ));
-        };
-        let proof = Proof {
-            own,
-            issuers: pins.collect(),
         };
         let mut pinned = whom.pinned.iter();
         pinned.try_for_each(|pinned| self.remembered.check(pinned, host, &proof))
@@ -108,11 +104,11 @@ impl Upstreams {
         let connect = async {
             match whom.identity {
                 Some(identity) => {
-                    self.tls
+                    whom.tls
                         .connect_as(identity.certified(), host, stream, versions)
                         .await
                 }
-                None => self.tls.connect(host, stream, versions).await,
+                None => whom.tls.connect(host, stream, versions).await,
             }
         };
         let secured = timeout(limit, connect).await.unwrap_or_else(|_| {
