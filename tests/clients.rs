@@ -56,6 +56,7 @@ allow_networks = ["203.0.113.0/24", "2001:db8:1::/64"]
 "grpc.good.test" = ["203.0.113.11"]
 "ws.good.test" = ["203.0.113.11"]
 "h1.good.test" = ["203.0.113.12"]
+"pinned.good.test" = ["203.0.113.12"]
 [[agent]]
 name = "builder"
 sources = ["10.0.1.0/24", "fd00:1::/64"]
@@ -67,6 +68,11 @@ name   = "api"
 secret = { env = "CANARY" }
 hosts  = ["api.good.test", "grpc.good.test", "ws.good.test", "h1.good.test"]
 attach = { bearer = true }
+[[rule]]
+name   = "pinned"
+agents = ["builder"]
+hosts  = ["pinned.good.test"]
+tls    = "splice"
 [[rule]]
 name   = "denied"
 agents = ["builder"]

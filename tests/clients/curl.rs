@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
+use crate::common::world::{ATTACKER, THIRD};
+use crate::common::{Answer, TestCa, Upstream};
 use crate::{DOWNLOAD_BYTES, SECRET, Site, UPLOAD_BYTES, inside, noise, sha256, with_site};
 
 const DOWNLOAD: &str = "https://api.good.test/download";
@@ -114,7 +118,6 @@ fn curl_reads_why_it_is_refused() {
     });
 }
 
-/// What curl is not told to trust, it does not.
 /// A refusal was followed by a reset where nobody had read the body, and curl dropped it.
 #[test]
 fn i12_curl_reads_why_its_upload_is_refused() {
@@ -133,6 +136,7 @@ fn i12_curl_reads_why_its_upload_is_refused() {
     });
 }
 
+/// What curl is not told to trust, it does not.
 #[test]
 fn curl_without_the_ca_gives_up() {
     inside(|| {
@@ -158,6 +162,42 @@ fn i5_curl_verbose_shows_no_credential() {
             assert!(all.contains("hello"), "{all}");
             assert!(!all.contains(SECRET), "{all}");
             assert_eq!(site.received("/hello").len(), 1);
+        });
+    });
+}
+
+/// A client that trusts its server's own CA alone gets the server's own certificate, wherever
+/// it believes the server to be.
+#[test]
+fn curl_that_pins_is_spliced() {
+    inside(|| {
+        with_site(&["curl"], |site| {
+            let ca = TestCa::new();
+            let tls = ca.server(&["pinned.good.test"]);
+            let internet = &site.world.internet;
+            let server = Upstream::https(internet, THIRD, 443, tls, |_| Answer::ok("pinned"));
+            let attacker = Upstream::recorder(internet, ATTACKER, 443);
+            let own = site.world.path("pinned-ca.pem");
+            std::fs::write(&own, ca.pem()).unwrap();
+            let aimed = format!("pinned.good.test:443:{}", ATTACKER[0]);
+            for options in [&[][..], &["--resolve", &aimed]] {
+                let mut command = site.command("curl");
+                command
+                    .args(["-sS", "-w", "\n%{certs}", "--cacert"])
+                    .arg(&own);
+                command.args(options).arg("https://pinned.good.test/");
+                let output = String::from_utf8(site.stdout(command)).unwrap();
+                let (body, certificates) = output.split_once('\n').unwrap();
+                assert_eq!(body, "pinned");
+                assert!(certificates.contains("The test's own CA"), "{certificates}");
+                assert!(!certificates.contains("Portreeve"), "{certificates}");
+            }
+            assert_eq!(server.requests().len(), 2);
+            assert!(attacker.connections().is_empty());
+            let spliced = |record: &Value| record["portreeve.verdict"] == "splice";
+            for record in site.gateway.wait_records(2, spliced) {
+                assert_eq!(record["network.peer.address"], THIRD[0].to_string());
+            }
         });
     });
 }

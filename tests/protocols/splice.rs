@@ -192,3 +192,26 @@ fn limits_end_a_spliced_connection() {
         );
     });
 }
+
+/// However much passes.
+#[test]
+fn a_long_life_ends() {
+    inside(|| {
+        let world = World::new();
+        let (_server, ca) = pinned(&world);
+        let gateway = gateway(&world, "[timeouts]\ntunnel_life = \"2s\"\n");
+        let tls = Tls::new(ca.pem(), &["http/1.1"]);
+        world.agent.block_on(async move {
+            let stream = tls.connect((SERVER[0], 443), "pinned.test").await.unwrap();
+            let mut busy = H1::new(stream);
+            let get = "GET / HTTP/1.1\r\nhost: pinned.test\r\n\r\n";
+            while busy.exchange(get).await.is_ok() {}
+        });
+        let expired = |record: &serde_json::Value| record["portreeve.reason"] == "tunnel_expired";
+        let records = gateway.wait_records(1, expired);
+        assert_eq!(records[0]["portreeve.verdict"], "splice");
+        let reached = [("limit", "timeouts.tunnel_life")];
+        let family = "portreeve_limit_reached_total";
+        assert_eq!(gateway.metric(family, &reached), 1.0);
+    });
+}
