@@ -110,9 +110,13 @@ name = "acme-token"
 title = "Acme token"
 shapes = ['acme_[a-z0-9]{16}']
 allow_to = ["good.test"]
+[[secret]]
+name = "db"
+secret = { file = "../db" }
 "#;
 
 const SECRET: &str = "held-7Gq2zR9vLk4mX1wB";
+const LISTED: &str = "db-q7R2vX9mT4bL8wZ1nC6pY3dK5fH0";
 const ACME: &str = "acme_q7w3e9r2t5y8u1i4";
 
 /// Built here, so that no scanner takes this file for a leak.
@@ -158,7 +162,7 @@ impl<'w> Lab<'w> {
         let folder = world.path("gateway").join("detectors");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("own.toml"), OWN).unwrap();
-        let gateway = builder.secret("held", SECRET).start();
+        let gateway = builder.secret("held", SECRET).secret("db", LISTED).start();
         let ca = gateway.ca_pem();
         Self {
             world,
@@ -539,6 +543,35 @@ fn i5_the_gateways_own_secrets_do_not_leave_in_any_encoding() {
             refused(&response, "credential `held`", "in the body at byte");
         }
         assert_eq!(lab.server.requests().len(), 1);
+    });
+}
+
+#[test]
+fn listed_secrets_and_parts_of_secrets_do_not_leave() {
+    inside(|| {
+        let world = World::new();
+        let lab = Lab::new(&world, false);
+        let head = "POST /a HTTP/1.1";
+        let listed = "secret `db` of the operator's list";
+        let whole = format!("{{\"password\": \"{LISTED}\"}}");
+        refused(&lab.ask(head, whole.as_bytes()), listed, "at byte 14");
+        let part = format!("{{\"password\": \"{}\"}}", &LISTED[9..21]);
+        refused(
+            &lab.ask(head, part.as_bytes()),
+            "part of the secret `db`",
+            "at byte 14",
+        );
+        let wrapped = base64::engine::general_purpose::STANDARD.encode(&part);
+        let response = lab.ask(head, wrapped.as_bytes());
+        refused(&response, "part of the secret `db`", "in base64");
+        let less = format!("{{\"password\": \"{}\"}}", &LISTED[9..20]);
+        assert_eq!(lab.ask(head, less.as_bytes()).status, 200);
+        assert_eq!(lab.server.wait_requests(1).len(), 1);
+        // One that cannot be had would leave unseen: the old stays in force.
+        lab.gateway.write_secret("db", "");
+        lab.gateway.reload();
+        lab.gateway.wait_log("secret `db`: the secret is empty");
+        refused(&lab.ask(head, whole.as_bytes()), listed, "at byte 14");
     });
 }
 

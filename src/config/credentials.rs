@@ -94,7 +94,11 @@ impl Check<'_> {
         })
     }
 
-    fn secret(&mut self, damaged: bool, written: &Spanned<written::Secret>) -> Option<Source> {
+    pub(super) fn secret(
+        &mut self,
+        damaged: bool,
+        written: &Spanned<written::Secret>,
+    ) -> Option<Source> {
         let secret = written.get_ref();
         match (&secret.file, &secret.env, &secret.systemd) {
             (Some(text), None, None) => self.path("file", text).map(Source::File),

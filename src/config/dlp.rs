@@ -16,9 +16,10 @@ use super::rules::is_true;
 use super::source::File;
 use super::units::Complaint;
 use super::written::{self, Text, Texts};
+use crate::credential::Source;
 use crate::dlp::detector::ENTROPY;
 use crate::dlp::{Action, Boundary, Check as Proof, Detector, Home, Shape, ShapeError};
-use crate::policy::rule::HostPattern;
+use crate::policy::rule::{HostPattern, Place};
 
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => {
@@ -42,6 +43,24 @@ shipped!(
     "services",
 );
 
+/// A secret that is looked for in what leaves, and goes nowhere.
+#[derive(Clone, Debug)]
+pub struct ListedSecret {
+    /// Its name in records and metrics, behind `secret:`.
+    pub name: Arc<str>,
+    /// Where it is written.
+    pub place: Place,
+    /// Where its value is.
+    pub source: Source,
+}
+
+/// All that is looked for.
+#[derive(Debug, Default)]
+pub(super) struct LookedFor {
+    pub(super) detectors: Vec<Detector>,
+    pub(super) secrets: Vec<ListedSecret>,
+}
+
 /// All detectors: the shipped ones, and those of the folder that the configuration names.
 ///
 /// # Errors
@@ -49,22 +68,22 @@ shipped!(
 pub fn detectors(file: Option<&Path>, env: &Env) -> Result<Vec<Detector>, Findings> {
     let mut load = Load::default();
     let path = env.config_file(file);
-    let detectors = load.all_detectors(path.as_deref());
+    let looked_for = load.all_detectors(path.as_deref());
     if load.findings.has_errors() {
         return Err(load.findings);
     }
-    Ok(detectors)
+    Ok(looked_for.detectors)
 }
 
 impl Load {
-    fn all_detectors(&mut self, path: Option<&Path>) -> Vec<Detector> {
+    fn all_detectors(&mut self, path: Option<&Path>) -> LookedFor {
         let (file, written) = match path {
             Some(path) => {
                 let Some(file) = self.file(path) else {
-                    return Vec::new();
+                    return LookedFor::default();
                 };
                 let Some(written) = read::<written::Box>(&file, &mut self.findings) else {
-                    return Vec::new();
+                    return LookedFor::default();
                 };
                 (file, written)
             }
@@ -80,11 +99,12 @@ impl Load {
         path: Option<&Path>,
         file: &File,
         written: &Read<written::Box>,
-    ) -> Vec<Detector> {
+    ) -> LookedFor {
         let mut all = Vec::new();
+        let mut secrets = Vec::new();
         for (name, text) in SHIPPED {
             let file = File::embedded(name, text);
-            let detectors = self.detector_file(&file).into_iter();
+            let detectors = self.detector_file(&file, &mut secrets).into_iter();
             all.extend(detectors.map(|(_, detector)| detector));
         }
         let mut own: Vec<Detector> = Vec::new();
@@ -95,13 +115,16 @@ impl Load {
                 let message = format!("there is no folder `{}`", folder.display());
                 let help = "make it; relative paths are relative to this file";
                 self.check(file).error(text.span(), message, help);
-                return all;
+                return LookedFor {
+                    detectors: all,
+                    secrets,
+                };
             }
             for path in self.listed(&folder) {
                 let Some(file) = self.file(&path) else {
                     continue;
                 };
-                for (span, detector) in self.detector_file(&file) {
+                for (span, detector) in self.detector_file(&file, &mut secrets) {
                     if own.iter().any(|known| known.name == detector.name) {
                         let message = format!("two detectors are called `{}`", detector.name);
                         self.check(&file).error(span, message, "rename one of them");
@@ -112,7 +135,10 @@ impl Load {
         }
         all.retain(|shipped: &Detector| own.iter().all(|own| own.name != shipped.name));
         all.extend(own);
-        all
+        LookedFor {
+            detectors: all,
+            secrets,
+        }
     }
 
     fn check<'a>(&'a mut self, file: &'a File) -> Check<'a> {
@@ -122,11 +148,25 @@ impl Load {
         }
     }
 
-    fn detector_file(&mut self, file: &File) -> Vec<(Range<usize>, Detector)> {
+    fn detector_file(
+        &mut self,
+        file: &File,
+        secrets: &mut Vec<ListedSecret>,
+    ) -> Vec<(Range<usize>, Detector)> {
         let Some(written) = read::<written::DetectorFile>(file, &mut self.findings) else {
             return Vec::new();
         };
         let mut check = self.check(file);
+        for (index, table) in written.value.secret.iter().enumerate() {
+            let damaged = written.is_damaged("secret", index);
+            if let Some(secret) = check.listed(damaged, table) {
+                if secrets.iter().any(|known| known.name == secret.name) {
+                    let message = format!("two secrets are called `{}`", secret.name);
+                    check.error(table.span(), message, "rename one of them");
+                }
+                secrets.push(secret);
+            }
+        }
         let tables = written.value.detector.iter().enumerate();
         tables
             .filter_map(|(index, table)| {
@@ -138,6 +178,30 @@ impl Load {
 }
 
 impl Check<'_> {
+    fn listed(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<written::ListedSecret>,
+    ) -> Option<ListedSecret> {
+        let written = table.get_ref();
+        let there = [
+            ("name", written.name.is_some()),
+            ("secret", written.secret.is_some()),
+        ];
+        for (key, _) in there.iter().filter(|(_, there)| !there) {
+            self.absent(damaged, table, "secret", key);
+        }
+        let name = written.name.as_ref();
+        let name = name.and_then(|text| self.parse(text, |text| plain_name(text).map(Arc::from)));
+        let source = written.secret.as_ref();
+        let source = source.and_then(|secret| self.secret(damaged, secret));
+        Some(ListedSecret {
+            name: name?,
+            place: self.file.place(table.span().start),
+            source: source?,
+        })
+    }
+
     fn detector(&mut self, damaged: bool, table: &Spanned<written::Detector>) -> Option<Detector> {
         let written = table.get_ref();
         let name = self.needed(damaged, table, "name", written.name.as_ref());
@@ -151,6 +215,7 @@ impl Check<'_> {
             title: title?,
             written: texts(Some(shapes)),
             shapes: self.shapes(shapes, boundary),
+            parts: Vec::new(),
             boundary,
             check: self.proof(written.check.as_ref()),
             entropy: self.entropy(written.entropy.as_ref()),
@@ -271,7 +336,7 @@ mod tests {
     #[test]
     fn shipped_detectors_read_and_keep_their_examples() {
         let mut load = Load::default();
-        let all = load.all_detectors(None);
+        let all = load.all_detectors(None).detectors;
         assert!(load.findings.is_empty(), "{}", load.findings);
         assert!(all.len() >= 80, "{}", all.len());
         let mut wrong = Vec::new();

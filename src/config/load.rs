@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::agents::Agents;
 use super::check::Check;
 use super::credentials::Credentials;
+use super::dlp::ListedSecret;
 use super::finding::{Finding, Findings, Severity};
 use super::locate::Env;
 use super::read::{Read, read};
@@ -42,6 +43,8 @@ pub struct Loaded {
     pub credentials: Vec<Spec>,
     /// What must not leave: the shipped detectors and the operator's.
     pub detectors: Vec<Detector>,
+    /// The operator's secrets that must not leave either.
+    pub secrets: Vec<ListedSecret>,
     /// What may not have been meant.
     pub warnings: Findings,
 }
@@ -164,7 +167,7 @@ impl Load {
             .map(|folder| self.rules_files(folder))
             .unwrap_or_default();
         files.extend(self.allowed_hosts());
-        let detectors = self.detectors(path, &file, &written);
+        let looked_for = self.detectors(path, &file, &written);
         let ports = self.command_line.is_none().then_some(&*redirect.ports);
         let (rules, believed, credentials) = self.policy(&files, &agents, ports);
         if rules.is_empty() && !self.findings.has_errors() {
@@ -182,7 +185,8 @@ impl Load {
             rules,
             believed,
             credentials: credentials.specs,
-            detectors,
+            detectors: looked_for.detectors,
+            secrets: looked_for.secrets,
             warnings: Findings::default(),
         })
     }

@@ -33,7 +33,7 @@ mod units;
 mod upstream;
 mod written;
 
-pub use dlp::detectors;
+pub use dlp::{ListedSecret, detectors};
 pub use finding::{Finding, Findings, Severity};
 pub use load::{CommandLine, Loaded, load, load_for_command};
 pub use locate::Env;

@@ -236,7 +236,15 @@ table! {
 
 table! {
     /// A file of detectors.
-    DetectorFile { detector: Vec<Spanned<Detector>> }
+    DetectorFile {
+        detector: Vec<Spanned<Detector>>,
+        secret: Vec<Spanned<ListedSecret>>,
+    }
+}
+
+table! {
+    /// `[[secret]]`
+    ListedSecret { name: Option<Text>, secret: Option<Spanned<Secret>> }
 }
 
 table! {

@@ -90,7 +90,15 @@ pub enum Cause {
 }
 
 impl Source {
-    /// Reads the secret; line ends after it are not part of it.
+    /// Reads the secret as the gateway finds it; line ends after it are not part of it.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn secret(&self) -> Result<Secret, Cause> {
+        self.read(&|name| std::env::var_os(name))
+    }
+
+    /// As [`Source::secret`], with this environment.
     pub(super) fn read(&self, lookup: Lookup<'_>) -> Result<Secret, Cause> {
         let directory = lookup("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let bytes = match self {

@@ -6,6 +6,14 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+/// Digits of base 62, as GitHub and npm write it.
+pub(super) const BASE62: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Digits of Bech32 (BIP-173).
+pub(super) const BECH32: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+/// Digits of Base58, as Bitcoin writes it.
+pub(super) const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
 /// A test on the bytes of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
@@ -101,11 +109,10 @@ pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn crc32_base62(token: &[u8]) -> Option<bool> {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let start = token.iter().position(|byte| *byte == b'_')? + 1;
     let (body, sum) = token.get(start..)?.split_last_chunk::<6>()?;
     let value = sum.iter().try_fold(0_u64, |value, byte| {
-        let digit = DIGITS.iter().position(|known| known == byte)?;
+        let digit = BASE62.iter().position(|known| known == byte)?;
         Some(value * 62 + digit as u64)
     })?;
     Some(value == u64::from(crc32fast::hash(body)))
@@ -120,7 +127,26 @@ fn crc32_hex(token: &[u8], between: usize) -> Option<bool> {
 }
 
 fn bech32(token: &[u8]) -> Option<bool> {
-    const DIGITS: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+    let values = bech32_values(&token.to_ascii_lowercase())?;
+    Some(bech32_sum(&values) == 1)
+}
+
+/// What the characters of a Bech32 string stand for, prefix first.
+pub(super) fn bech32_values(token: &[u8]) -> Option<Vec<u8>> {
+    let one = token.iter().rposition(|byte| *byte == b'1')?;
+    let (prefix, data) = (token.get(..one)?, token.get(one + 1..)?);
+    let mut values: Vec<u8> = prefix.iter().map(|byte| byte >> 5).collect();
+    values.push(0);
+    values.extend(prefix.iter().map(|byte| byte & 31));
+    for byte in data {
+        let digit = BECH32.iter().position(|known| known == byte)?;
+        values.push(u8::try_from(digit).ok()?);
+    }
+    Some(values)
+}
+
+/// The checksum of Bech32, which is 1 where it is right.
+pub(super) fn bech32_sum(values: &[u8]) -> u32 {
     const GENERATOR: [u32; 5] = [
         0x3b6a_57b2,
         0x2650_8e6d,
@@ -128,17 +154,7 @@ fn bech32(token: &[u8]) -> Option<bool> {
         0x3d42_33dd,
         0x2a14_62b3,
     ];
-    let token = token.to_ascii_lowercase();
-    let one = token.iter().rposition(|byte| *byte == b'1')?;
-    let (prefix, data) = (token.get(..one)?, token.get(one + 1..)?);
-    let mut values: Vec<u8> = prefix.iter().map(|byte| byte >> 5).collect();
-    values.push(0);
-    values.extend(prefix.iter().map(|byte| byte & 31));
-    for byte in data {
-        let digit = DIGITS.iter().position(|known| known == byte)?;
-        values.push(u8::try_from(digit).ok()?);
-    }
-    let sum = values.iter().fold(1_u32, |sum, value| {
+    values.iter().fold(1_u32, |sum, value| {
         let top = sum >> 25;
         let sum = ((sum & 0x01ff_ffff) << 5) ^ u32::from(*value);
         let bits = GENERATOR.iter().enumerate();
@@ -149,8 +165,7 @@ fn bech32(token: &[u8]) -> Option<bool> {
                 sum
             }
         })
-    });
-    Some(sum == 1)
+    })
 }
 
 fn jwt(token: &[u8]) -> Option<bool> {
@@ -198,10 +213,9 @@ fn key_body(token: &[u8]) -> bool {
 
 /// Decodes Base58 and takes the checksum off: the first four bytes of SHA-256 twice.
 fn base58check(token: &[u8]) -> Option<Vec<u8>> {
-    const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut data: Vec<u8> = Vec::new();
     for byte in token {
-        let mut carry = DIGITS.iter().position(|known| known == byte)?;
+        let mut carry = BASE58.iter().position(|known| known == byte)?;
         for place in &mut data {
             carry += usize::from(*place) * 58;
             *place = u8::try_from(carry & 0xff).ok()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::check::Check;
 use super::engine::{Boundary, Engine, Finding, Pattern};
 use super::known;
+use super::parts::Part;
 use super::shape::Shape;
 use super::stream::scan;
 use crate::name::Host;
@@ -73,6 +74,8 @@ pub struct Detector {
     pub written: Vec<String>,
     /// What it looks like: each is one way.
     pub shapes: Vec<Shape>,
+    /// Parts of a known secret, each of which is one more way.
+    pub parts: Vec<Part>,
     /// What may stand around it.
     pub boundary: Boundary,
     /// What its bytes must say.
@@ -95,16 +98,36 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// A detector of exactly this secret, in all its forms. `None` for one that is too short
-    /// to be told from other text.
+    /// Detectors of exactly this secret in all its forms, and of its parts; none for one
+    /// that is too short to be told from other text. `what` it is stands in what agents read.
     #[must_use]
-    pub fn of_secret(name: &str, secret: &Secret) -> Option<Self> {
+    pub fn of_secret(name: &str, what: &str, secret: &Secret) -> Vec<Self> {
         let shapes = known::forms(secret.expose());
-        (!shapes.is_empty()).then(|| Self {
-            name: format!("credential:{name}").into(),
-            title: format!("secret of the gateway's credential `{name}`"),
-            written: Vec::new(),
+        if shapes.is_empty() {
+            return Vec::new();
+        }
+        let mut detectors = vec![Self {
             shapes,
+            ..Self::known(name.into(), what.to_owned())
+        }];
+        let parts = Part::of(secret);
+        if !parts.is_empty() {
+            detectors.push(Self {
+                parts,
+                ..Self::known(format!("{name}/part").into(), format!("part of the {what}"))
+            });
+        }
+        detectors
+    }
+
+    /// One that looks for nothing yet, and then proves itself.
+    fn known(name: Arc<str>, title: String) -> Self {
+        Self {
+            name,
+            title,
+            written: Vec::new(),
+            shapes: Vec::new(),
+            parts: Vec::new(),
             boundary: Boundary::None,
             check: Check::None,
             entropy: 0.0,
@@ -114,7 +137,7 @@ impl Detector {
             authenticates: false,
             examples: Vec::new(),
             counter_examples: Vec::new(),
-        })
+        }
     }
 
     /// What follows from a finding of it.
@@ -189,8 +212,14 @@ impl Detectors {
     #[must_use]
     pub fn new(all: Vec<Detector>) -> Self {
         let numbered = (0..).zip(&all);
-        let patterns = numbered.flat_map(|(number, detector)| detector.patterns(number));
-        let engine = Engine::new(patterns.collect());
+        let patterns = numbered
+            .clone()
+            .flat_map(|(number, detector)| detector.patterns(number));
+        let parts = numbered.flat_map(|(number, detector)| {
+            let parts = detector.parts.iter();
+            parts.map(move |part| (number, part))
+        });
+        let engine = Engine::with_parts(patterns.collect(), parts);
         Self { all, engine }
     }
 
@@ -218,6 +247,11 @@ mod tests {
 
     use super::*;
 
+    fn known(secret: &[u8]) -> Detectors {
+        let secret = Secret::new(secret.to_vec());
+        Detectors::new(Detector::of_secret("a", "secret", &secret))
+    }
+
     fn finds_in(detectors: &Detectors, text: &[u8]) -> bool {
         let mut found = false;
         scan(detectors.engine(), text, &mut |_, _| found = true);
@@ -227,8 +261,7 @@ mod tests {
     #[test]
     fn a_known_secret_is_found_in_every_form() {
         let secret = b"hunter/2+\"Tr0ub4dor&3\\x";
-        let detector = Detector::of_secret("a", &Secret::new(secret.to_vec())).unwrap();
-        let detectors = Detectors::new(vec![detector]);
+        let detectors = known(secret);
         let each =
             |form: fn(u8) -> String| secret.iter().map(|byte| form(*byte)).collect::<Vec<_>>();
         let hex = each(|byte| format!("{byte:02x}")).concat();
@@ -275,16 +308,16 @@ mod tests {
 
     #[test]
     fn i5_nothing_prints_a_known_secret() {
-        let detector = Detector::of_secret("a", &Secret::new(b"hunter2hunter2".to_vec())).unwrap();
-        let one = format!("{detector:?}");
-        let text = format!("{one} {:?}", Detectors::new(vec![detector]));
+        let secret = Secret::new(b"hunter2hunter2q7R2vX9mT4bL8wZ1".to_vec());
+        let detectors = Detector::of_secret("a", "secret", &secret);
+        let one = format!("{detectors:?}");
+        let text = format!("{one} {:?}", Detectors::new(detectors));
         assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]
     fn home_is_exact_or_under() {
-        let mut detector =
-            Detector::of_secret("a", &Secret::new(b"hunter2hunter2".to_vec())).unwrap();
+        let mut detector = Detector::known("a".into(), "secret".to_owned());
         let host = |text: &str| Host::from_config(text).unwrap();
         detector.allow_to = vec![
             Home {

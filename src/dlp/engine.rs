@@ -7,6 +7,7 @@ use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
 use super::coding::Coding;
+use super::parts::{Around, Part, Parts};
 use super::prefilter::{Entry, GRAM, Prefilter};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 
@@ -69,6 +70,8 @@ pub struct Finding {
 #[derive(Default)]
 pub struct Engine {
     rules: Vec<Rule>,
+    /// Their anchors have the numbers after those of the rules.
+    parts: Parts,
     prefilter: Prefilter,
     /// For each byte, the rules whose tokens begin with it and have a nearly fixed prefix.
     beginnings: Vec<Vec<u32>>,
@@ -101,6 +104,8 @@ pub struct Candidate {
 pub struct Token {
     /// The number of its detector.
     pub detector: u32,
+    /// Where it starts in the window.
+    pub start: usize,
     /// Its bytes in the window.
     pub length: usize,
     /// How it is encoded.
@@ -131,6 +136,15 @@ impl Engine {
     /// Compiles patterns.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>) -> Self {
+        Self::with_parts(patterns, [])
+    }
+
+    /// Compiles patterns, and parts of known secrets with the numbers of their detectors.
+    #[must_use]
+    pub fn with_parts<'a>(
+        patterns: Vec<Pattern>,
+        parts: impl IntoIterator<Item = (u32, &'a Part)>,
+    ) -> Self {
         let mut grams = Vec::new();
         let mut engine = Self {
             beginnings: vec![Vec::new(); 256],
@@ -143,6 +157,12 @@ impl Engine {
             if pattern.encoded {
                 engine.add_encoded(&pattern, &mut grams);
             }
+        }
+        for (detector, part) in parts {
+            engine.parts.add(detector, part, |gram, anchor, place| {
+                let number = engine.rules.len() + anchor;
+                grams.push((gram, u32::try_from(number).unwrap_or(u32::MAX), place));
+            });
         }
         engine.prefilter = Prefilter::new(grams);
         engine
@@ -200,10 +220,11 @@ impl Engine {
     /// Reads what stands around an anchor. `ended`: no byte follows the window.
     #[must_use]
     pub fn read(&self, window: &[u8], at: usize, entry: &Entry, ended: bool) -> Verdict {
-        let start = at.checked_sub(usize::from(entry.offset));
-        let rule = self.rules.get(entry.rule as usize);
-        let (Some(start), Some(rule)) = (start, rule) else {
+        let Some(start) = at.checked_sub(usize::from(entry.offset)) else {
             return Verdict::Nothing;
+        };
+        let Some(rule) = self.rules.get(entry.rule as usize) else {
+            return self.read_part(window, entry.rule, start, ended);
         };
         if !rule.starts_at(window, start) {
             return Verdict::Nothing;
@@ -220,13 +241,41 @@ impl Engine {
     #[must_use]
     pub fn go_on(&self, window: &[u8], candidate: Candidate, ended: bool) -> Verdict {
         let Some(rule) = self.rules.get(candidate.rule as usize) else {
-            return Verdict::Nothing;
+            let anchor = candidate.start + candidate.cursor.at;
+            return self.read_part(window, candidate.rule, anchor, ended);
         };
         let raw = window.get(candidate.start..).unwrap_or_default();
         match rule.coding {
             Coding::Plain => rule.read(raw, candidate, ended),
             _ => rule.read_encoded(raw, candidate, ended),
         }
+    }
+
+    /// Reads both ways from the anchor of a part.
+    fn read_part(&self, window: &[u8], rule: u32, start: usize, ended: bool) -> Verdict {
+        let anchor = (rule as usize).saturating_sub(self.rules.len());
+        let Around::Part { left, right, open } = self.parts.around(anchor, window, start, ended)
+        else {
+            return Verdict::Nothing;
+        };
+        let start = start - left;
+        if open {
+            return Verdict::Open(Candidate {
+                rule,
+                start,
+                cursor: Cursor::behind(left),
+            });
+        }
+        let Some(detector) = self.parts.detector(anchor) else {
+            return Verdict::Nothing;
+        };
+        Verdict::Found(Token {
+            detector,
+            start,
+            length: left + right,
+            coding: Coding::Plain,
+            decoded: Vec::new(),
+        })
     }
 
     /// Where in the last bytes of `window` a token may have begun whose anchor is not there
@@ -309,7 +358,7 @@ impl Rule {
         match shape.advance(raw, &mut candidate.cursor, self.right, ended) {
             Step::Open => Verdict::Open(candidate),
             Step::Whole(length) if self.is_real(raw.get(..length).unwrap_or_default()) => {
-                Verdict::Found(self.token(length, Vec::new()))
+                Verdict::Found(self.token(candidate.start, length, Vec::new()))
             }
             Step::Failed | Step::Whole(_) => Verdict::Nothing,
         }
@@ -335,15 +384,16 @@ impl Rule {
                     .and_then(|last| decoded.ends.get(last));
                 let raw_length = end.copied().unwrap_or(length);
                 decoded.bytes.truncate(length);
-                Verdict::Found(self.token(raw_length, decoded.bytes))
+                Verdict::Found(self.token(candidate.start, raw_length, decoded.bytes))
             }
             Step::Failed | Step::Whole(_) => Verdict::Nothing,
         }
     }
 
-    fn token(&self, length: usize, decoded: Vec<u8>) -> Token {
+    fn token(&self, start: usize, length: usize, decoded: Vec<u8>) -> Token {
         Token {
             detector: self.pattern.detector,
+            start,
             length,
             coding: self.coding,
             decoded,

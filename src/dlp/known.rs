@@ -7,6 +7,9 @@ use super::shape::{LONGEST, Shape};
 
 /// A secret shorter than this would be found everywhere.
 pub const SHORTEST: usize = 8;
+/// A secret so short is too short a run of base64, once encoded, to be decoded; so its base64
+/// in base64 is looked for as it is.
+const SHORT: usize = 24;
 /// Of a longer secret, so many bytes are looked for.
 const BYTES_MAX: usize = 256;
 
@@ -22,6 +25,10 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
     for offset in 0..3 {
         forms.push(literal(base64(&STANDARD, secret, offset)));
         forms.push(literal(base64(&URL_SAFE, secret, offset)));
+    }
+    if secret.len() <= SHORT {
+        let once = base64(&STANDARD, secret, 0);
+        forms.push(literal(base64(&STANDARD, &once, 0)));
     }
     let each = |form: fn(&mut Vec<Class>, u8)| {
         let mut classes = Vec::new();
@@ -40,8 +47,18 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
     }));
     forms.push(each(|classes, byte| json(classes, byte, b"\"\\")));
     forms.push(each(|classes, byte| json(classes, byte, b"\"\\/")));
+    // A string in a string, as JSON in JSON is.
+    forms.push(each(|classes, byte| match byte {
+        b'"' => classes.extend(b"\\\\\\\"".map(Class::single)),
+        b'\\' => classes.extend([Class::single(byte); 4]),
+        _ => classes.push(Class::single(byte)),
+    }));
     forms.push(each(|classes, byte| {
         classes.extend(b"\\u00".map(Class::single));
+        hex(classes, byte);
+    }));
+    forms.push(each(|classes, byte| {
+        classes.extend(b"\\x".map(Class::single));
         hex(classes, byte);
     }));
     forms.push(each(|classes, byte| {

@@ -13,6 +13,8 @@ pub mod coding;
 pub mod detector;
 pub mod engine;
 pub mod known;
+pub mod mint;
+pub mod parts;
 pub mod pass;
 pub mod prefilter;
 pub mod shape;

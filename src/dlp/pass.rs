@@ -68,17 +68,16 @@ impl Pass {
     fn look(&mut self, engine: &Engine, ended: bool, report: Report<'_>) {
         let window = self.window.as_slice();
         let mut still_open = Vec::new();
-        let mut settle = |verdict: Verdict, start: usize| match verdict {
+        let mut settle = |verdict: Verdict| match verdict {
             Verdict::Nothing => {}
             Verdict::Open(candidate) => still_open.push(candidate),
-            Verdict::Found(token) => tell(window, self.base, start, &token, report),
+            Verdict::Found(token) => tell(window, self.base, &token, report),
         };
         for candidate in self.open.drain(..) {
-            settle(engine.go_on(window, candidate, ended), candidate.start);
+            settle(engine.go_on(window, candidate, ended));
         }
         self.next = engine.search(window, self.next, |at, entry| {
-            let start = at.saturating_sub(usize::from(entry.offset));
-            settle(engine.read(window, at, entry, ended), start);
+            settle(engine.read(window, at, entry, ended));
         });
         self.saturated |= still_open.len() > OPEN_MAX;
         still_open.truncate(OPEN_MAX);
@@ -115,24 +114,23 @@ impl Pass {
 pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
     engine.search(bytes, 0, |at, entry| {
         if let Verdict::Found(token) = engine.read(bytes, at, entry, true) {
-            let start = at.saturating_sub(usize::from(entry.offset));
-            tell(bytes, 0, start, &token, report);
+            tell(bytes, 0, &token, report);
         }
     });
 }
 
 /// Reports a token, with its bytes as they are when decoded.
-fn tell(window: &[u8], base: u64, start: usize, token: &Token, report: Report<'_>) {
+fn tell(window: &[u8], base: u64, token: &Token, report: Report<'_>) {
     let finding = Finding {
-        start: base + start as u64,
+        start: base + token.start as u64,
         length: u32::try_from(token.length).unwrap_or(u32::MAX),
         detector: token.detector,
         coding: token.coding,
     };
     match token.coding {
         Coding::Plain => {
-            let end = start.saturating_add(token.length);
-            report(finding, window.get(start..end).unwrap_or_default());
+            let end = token.start.saturating_add(token.length);
+            report(finding, window.get(token.start..end).unwrap_or_default());
         }
         _ => report(finding, &token.decoded),
     }

@@ -83,6 +83,17 @@ pub enum Step {
     Whole(usize),
 }
 
+impl Cursor {
+    /// One that has so many bytes behind it.
+    #[must_use]
+    pub fn behind(at: usize) -> Self {
+        Self {
+            at,
+            ..Self::default()
+        }
+    }
+}
+
 impl Shape {
     /// Reads a shape, and writes its groups out: one or more shapes.
     ///
@@ -166,6 +177,12 @@ impl Shape {
         }
         classes.truncate(FIXED_MAX);
         classes
+    }
+
+    /// Its runs, in order.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
     }
 
     /// How many bytes at its beginning are the same in every token of this shape.

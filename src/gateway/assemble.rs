@@ -18,7 +18,7 @@ use super::{
 };
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, ListedSecret, Loaded};
 use crate::credential::placeholder::StandIns;
 use crate::credential::{Remembered, Store};
 use crate::dlp::{Detector, Detectors};
@@ -37,6 +37,7 @@ use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
 use crate::policy::Mode;
 use crate::policy::agents::DEFAULT;
+use crate::secret::Secret;
 use crate::tls::{AgentTls, UpstreamTls};
 
 /// Connections that may wait to be accepted.
@@ -170,7 +171,8 @@ pub async fn assemble_with_ca(
 /// the log; their rules answer 503 until a reload finds them.
 ///
 /// # Errors
-/// The TLS library refuses the CAs or pins of a rule; none is known.
+/// The TLS library refuses the CAs or pins of a rule, or none is known; a listed secret cannot
+/// be had, so that it would leave unseen.
 pub(super) fn active(
     loaded: &Loaded,
     generation: u64,
@@ -186,7 +188,7 @@ pub(super) fn active(
         let problem = with_causes(&problem);
         tracing::error!("{problem}; rules that attach it answer 503 until a reload finds it");
     }
-    let detectors = detectors(&loaded.detectors, &credentials);
+    let detectors = detectors(loaded, &credentials)?;
     let policy = loaded.policy(generation);
     if policy.mode() == Mode::Observe {
         tracing::warn!("mode is \"observe\": what no rule allows is recorded and let through");
@@ -206,20 +208,34 @@ pub(super) fn active(
     })
 }
 
-/// The detectors of the configuration, and one for each secret that the gateway holds.
-fn detectors(written: &[Detector], credentials: &Store) -> Detectors {
-    let mut all = written.to_vec();
-    for (name, secret) in credentials.secrets() {
-        if let Some(detector) = Detector::of_secret(name.as_str(), secret) {
-            all.push(detector);
-        } else {
-            tracing::warn!(
-                credential = %name,
-                "the secret is too short to be looked for in what leaves"
-            );
+/// The detectors of the configuration, and those of each secret that the gateway holds or
+/// that is listed.
+fn detectors(loaded: &Loaded, credentials: &Store) -> Result<Detectors, StartError> {
+    let mut all = loaded.detectors.clone();
+    let mut add = |name: &str, what: &str, secret: &Secret| {
+        let known = Detector::of_secret(name, what, secret);
+        if known.is_empty() {
+            tracing::warn!("the {what} is too short to be looked for in what leaves");
         }
+        all.extend(known);
+    };
+    for (name, secret) in credentials.secrets() {
+        let what = format!("secret of the gateway's credential `{name}`");
+        add(&format!("credential:{name}"), &what, secret);
     }
-    Detectors::new(all)
+    for ListedSecret {
+        name,
+        place,
+        source,
+    } in &loaded.secrets
+    {
+        let secret = source
+            .secret()
+            .during(&format!("{place}: secret `{name}`"))?;
+        let what = format!("secret `{name}` of the operator's list");
+        add(&format!("secret:{name}"), &what, &secret);
+    }
+    Ok(Detectors::new(all))
 }
 
 /// The state folder belongs to the gateway alone; the CA refuses one that is open to others.

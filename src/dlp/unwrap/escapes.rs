@@ -150,7 +150,11 @@ impl Escapes {
                         self.last = next;
                     }
                     let mut buffer = [0; 4];
-                    let bytes = character.encode_utf8(&mut buffer).as_bytes();
+                    let bytes = match (here, u8::try_from(character)) {
+                        // A byte of a character, perhaps: URLs escape bytes.
+                        ([b'%', ..], Ok(byte)) => &[byte][..],
+                        _ => character.encode_utf8(&mut buffer).as_bytes(),
+                    };
                     lane.push(engine, bytes, next, report);
                 }
                 Escape::None => {

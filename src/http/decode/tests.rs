@@ -17,9 +17,9 @@ use crate::secret::Secret;
 const SECRET: &str = "held-7Gq2zR9vLk4mX1wB";
 
 fn scanner() -> Scanner {
-    let detector = Detector::of_secret("a", &Secret::new(SECRET.into())).unwrap();
+    let known = Detector::of_secret("a", "secret", &Secret::new(SECRET.into()));
     Scanner {
-        detectors: Arc::new(Detectors::new(vec![detector])),
+        detectors: Arc::new(Detectors::new(known)),
         profile: Profile::Default,
         on_limit: OnLimit::Deny,
         decoded_bytes: 64 << 20,
