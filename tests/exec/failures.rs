@@ -39,7 +39,8 @@ fn assert_tells(said: &str, parts: &[&str]) {
 
 const RUN: &str = "exec \"$@\"";
 /// The kernel gives no user namespaces to whoever changed their root folder.
-const FORBIDDEN: &str = "mount --rbind / $root; exec chroot $root \"$@\"";
+const FORBIDDEN: &str =
+    "mount --rbind / $root; PATH=$PATH:/usr/sbin:/sbin exec chroot $root \"$@\"";
 
 /// Settings of the kernel that this machine may not have.
 fn setting(name: &str, value: &str) -> String {
