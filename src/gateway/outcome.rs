@@ -254,14 +254,16 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// A credential will be attached.
-    pub fn attached(&self, name: &CredentialName) {
-        self.gateway.metrics.credentials.attach(name);
+    /// Credentials are attached to what is about to be sent; with their generations.
+    pub fn attached(&self, credentials: &[(CredentialName, u64)]) {
         let record = &mut self.state.lock().record;
-        record.credential = Some(match &record.credential {
-            Some(others) => CredentialName::new(&format!("{others}, {name}")),
-            None => name.clone(),
-        });
+        for (name, _) in credentials {
+            self.gateway.metrics.credentials.attach(name);
+            record.credential = Some(match &record.credential {
+                Some(others) => CredentialName::new(&format!("{others}, {name}")),
+                None => name.clone(),
+            });
+        }
     }
 
     /// The request ends with this refusal. A request that was allowed and then failed keeps

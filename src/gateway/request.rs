@@ -125,7 +125,7 @@ async fn answer(
     )?; // 5
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
-    let attached = attachment(active, &allowed, outcome)?;
+    let attached = attachment(active, &allowed)?;
     let Attached { attachment, names } = attached;
     let mut allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
     websocket::check(offer.as_ref(), &mut allowed)?;
@@ -150,6 +150,7 @@ async fn answer(
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
     let mut outgoing = Outgoing::new(allowed, attachment, extras); // 9
     outgoing.sign(&body)?;
+    outcome.attached(&key.credentials);
     let exchange = Exchange {
         asker: active.asker(outcome.agent(), &key.authority.host),
         tls,
@@ -206,11 +207,7 @@ struct Attached {
 
 /// The secrets of the rule's credentials, for exactly this authority and only over TLS (I4).
 /// What depends on the request as the agent sent it is settled here, before it is stripped.
-fn attachment(
-    active: &Active,
-    allowed: &Allowed,
-    outcome: &Outcome<'_>,
-) -> Result<Attached, Refusal> {
+fn attachment(active: &Active, allowed: &Allowed) -> Result<Attached, Refusal> {
     let (request, store) = (allowed.request(), &active.credentials);
     let tls = request.scheme == Scheme::Https;
     let configured = allowed.rule().map_or(&[][..], |rule| &rule.credentials);
@@ -238,9 +235,6 @@ fn attachment(
     match &mut attached.attachment {
         Some(attachment) => attachment.settle(request, store.guard())?,
         None => Attachment::default().settle(request, store.guard())?,
-    }
-    for (name, _) in &attached.names {
-        outcome.attached(name);
     }
     Ok(attached)
 }

@@ -16,6 +16,11 @@ fn every_step_goes_as_told() {
     assert!(output.status.success(), "{}", shown(&output));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!said.contains("NOT AS TOLD"), "{said}");
+    // A call that detectors refused took no credential along.
+    assert!(
+        said.contains("portreeve_credentials_attached_total{credential=\"demo\"} 2\n"),
+        "{said}"
+    );
     assert!(
         said.contains("the server got: GET /v1/hello\n                    authorization: Bearer"),
         "{said}"
