@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that, warn_that};
+use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that, warn_of, warn_that};
 use crate::config::{self, CommandLine, Config, Env, Loaded};
 use crate::credential::Source;
 use crate::jail::{self, Plan};
@@ -89,6 +89,11 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
+    if let Err(error) = plan.check() {
+        complain(&error);
+        return ExitCode::from(error.exit_code());
+    }
+    warn_of(&loaded.warnings);
     if args.user.is_none() && rustix::process::geteuid().is_root() {
         warn_that(
             "as root this is a network jail only: the command may change every file that \
@@ -105,9 +110,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// The jail of `plan` around a gateway of `loaded`; the exit code.
 fn start(plan: &Plan, loaded: Loaded, report: &summary::Options) -> u8 {
-    let ports = loaded.config.redirect.ports.clone();
-    let table = |bound: jail::Ports| load_table(ports, bound);
-    match jail::run(plan, table, |link| serve::run(&link, loaded, report)) {
+    match jail::run(plan, load_table, |link| serve::run(&link, loaded, report)) {
         Ok(code) => code,
         // It said so itself.
         Err(jail::Error::Gateway(code)) if code != 0 => code,
@@ -125,9 +128,6 @@ fn load(args: &Args) -> Result<Loaded, config::Findings> {
     };
     let mut loaded =
         config::load_for_command(args.config.as_deref(), &Env::system(), command_line)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
     serve::keep_records_apart(&mut loaded.config);
     Ok(loaded)
 }
@@ -181,9 +181,9 @@ fn state_of(config: &Config) -> impl Iterator<Item = &Path> {
 }
 
 /// Loads the table of a namespace into the one this process is in.
-fn load_table(ports: Vec<u16>, bound: jail::Ports) -> Result<(), String> {
+fn load_table(bound: jail::Ports) -> Result<(), String> {
     let settings = nft::Settings {
-        ports,
+        every_port: true,
         proxy_port: bound.transparent,
         dns_port: bound.dns,
         ..nft::Settings::default()

@@ -123,6 +123,15 @@ pub(crate) fn complain_of(findings: &Findings) {
     eprint!("{findings}");
 }
 
+/// Says on standard error what in the configuration may not be meant.
+#[allow(
+    clippy::print_stderr,
+    reason = "this is what a command says to its user"
+)]
+pub(crate) fn warn_of(findings: &Findings) {
+    eprint!("{findings}");
+}
+
 /// An error with all its causes on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());

@@ -173,6 +173,7 @@ fn nft_settings(file: Option<&Path>) -> Result<Settings, Failure> {
     Ok(Settings {
         interfaces: loaded.config.redirect.interfaces,
         ports: loaded.config.redirect.ports,
+        every_port: false,
         proxy_port: listen.transparent.port(),
         dns_port: listen.dns.map_or(0, |address| address.port()),
         admin_port: listen.admin.map(|address| address.port()),

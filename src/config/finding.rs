@@ -164,6 +164,21 @@ impl Findings {
         self.errors() > 0
     }
 
+    /// Names the option where the place is in what options were made into: `each` lines of
+    /// the file `name` for every one of `values`.
+    pub(super) fn name_options(&mut self, name: &str, each: usize, values: &[String]) {
+        for finding in &mut self.0 {
+            let Some(place) = finding.place.take_if(|place| *place.file == *name) else {
+                continue;
+            };
+            let line = usize::try_from(place.line).unwrap_or(1).saturating_sub(1);
+            let value = line.checked_div(each).and_then(|index| values.get(index));
+            let value = value.map(String::as_str).unwrap_or_default();
+            finding.message = format!("{name} {value}: {}", finding.message);
+            finding.excerpt = None;
+        }
+    }
+
     /// Puts them in reading order, file by file, those without a place first.
     pub(super) fn sort(&mut self, files: &[std::sync::Arc<str>]) {
         let rank = |finding: &Finding| {

@@ -1,6 +1,6 @@
 //! From files to everything the gateway runs on, or to everything that is wrong with them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub struct CommandLine {
 
 /// As [`load`], for a gateway around one command: `file`, else `$PORTREEVE_CONFIG`, else no
 /// file at all; and what the command line adds. The command is the agent `default`, whatever
-/// agents are configured, and every port that a rule names is redirected.
+/// agents are configured, and every port is redirected.
 ///
 /// # Errors
 /// As [`load`].
@@ -98,11 +98,38 @@ pub fn load_for_command(
     };
     let mut loaded = load.finish(env.chosen_file(file).as_deref(), env)?;
     loaded.sources = agents::Agents::none();
-    let named = loaded.rules.iter().flat_map(|rule| rule.ports.clone());
-    let ports = loaded.config.redirect.ports.iter().copied().chain(named);
-    let ports: BTreeSet<u16> = ports.collect();
-    loaded.config.redirect.ports = ports.into_iter().collect();
     Ok(loaded)
+}
+
+/// The option of [`CommandLine::allow`].
+const ALLOW: &str = "--allow";
+/// Lines of the rule that each makes.
+const LINES: usize = 5;
+
+/// The rule of one `--allow HOST[:PORT]`, of [`LINES`] lines; or what is wrong and what helps.
+fn allow_rule(number: usize, written: &str) -> Result<String, (String, String)> {
+    let bare = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let bare = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    if bare != written {
+        let message = "this is a URL or a part of one".to_owned();
+        return Err((message, format!("give a host: {ALLOW} {bare}")));
+    }
+    let (host, port) = match written.rsplit_once(':') {
+        Some((name, port)) if !name.ends_with(':') && !port.ends_with(']') => (name, Some(port)),
+        _ => (written, None),
+    };
+    let ports = match port.map(str::parse::<u16>) {
+        None => String::new(),
+        Some(Ok(port)) => format!("ports = [{port}]"),
+        Some(Err(_)) => {
+            let message = format!("`{}` is no port", port.unwrap_or_default());
+            return Err((message, "give a number from 1 to 65535".to_owned()));
+        }
+    };
+    let host = toml::Value::from(host);
+    Ok(format!(
+        "[[rule]]\nname = \"allow-{number}\"\nagents = [\"any\"]\nhosts = [{host}]\n{ports}\n"
+    ))
 }
 
 /// A file of the rules folder and what was read from it, if anything.
@@ -122,6 +149,9 @@ pub(super) struct Load {
 impl Load {
     fn finish(mut self, path: Option<&Path>, env: &Env) -> Result<Loaded, Findings> {
         let loaded = self.everything(path, env);
+        if let Some(line) = &self.command_line {
+            self.findings.name_options(ALLOW, LINES, &line.allow);
+        }
         self.findings.sort(&self.files);
         match loaded {
             Some(loaded) if !self.findings.has_errors() => Ok(Loaded {
@@ -300,24 +330,24 @@ impl Load {
 
     /// The file of rules that the hosts of the command line make.
     fn allowed_hosts(&mut self) -> Option<RulesFile> {
-        let allow = &self.command_line.as_ref()?.allow;
+        let allow = self.command_line.as_ref()?.allow.clone();
         if allow.is_empty() {
             return None;
         }
-        let text = allow.iter().enumerate().map(|(index, host)| {
-            let (host, port) = match host.rsplit_once(':') {
-                Some((name, port)) if !name.ends_with(':') && !port.ends_with(']') => {
-                    (name, format!("ports = [{port}]\n"))
+        let mut text = String::new();
+        for (index, written) in allow.iter().enumerate() {
+            let rule = match allow_rule(index + 1, written) {
+                Ok(rule) => rule,
+                Err((message, help)) => {
+                    let message = format!("{ALLOW} {written}: {message}");
+                    self.tell(Severity::Error, message, &help);
+                    // As many lines as a rule, so that lines tell options.
+                    "\n".repeat(LINES)
                 }
-                _ => (host.as_str(), String::new()),
             };
-            let host = toml::Value::from(host);
-            let number = index + 1;
-            format!(
-                "[[rule]]\nname = \"allow-{number}\"\nagents = [\"any\"]\nhosts = [{host}]\n{port}"
-            )
-        });
-        let file = File::of_command_line("--allow", text.collect());
+            text.push_str(&rule);
+        }
+        let file = File::of_command_line(ALLOW, text);
         self.files.push(file.name.clone());
         let written = read(&file, &mut self.findings);
         Some((file, written))

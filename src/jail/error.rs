@@ -6,12 +6,12 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A step that failed.
-    #[error("cannot {step}: {source}{}", remedy.as_deref().map(|text| format!("\n  {text}")).unwrap_or_default())]
+    #[error("cannot {step}: {why}{}", remedy.as_deref().map(|text| format!("\n  {text}")).unwrap_or_default())]
     Step {
         /// Continues "cannot".
         step: String,
-        /// What the kernel said.
-        source: io::Error,
+        /// What the kernel said; part of the text, since the remedy comes last.
+        why: io::Error,
         /// What would help.
         remedy: Option<String>,
     },
@@ -64,20 +64,20 @@ pub(super) trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, step: &str) -> Result<T, Error> {
-        self.map_err(|source| Error::Step {
+        self.map_err(|why| Error::Step {
             step: step.to_owned(),
             remedy: None,
-            source: source.into(),
+            why: why.into(),
         })
     }
 
     fn where_forbidden(self, step: &str) -> Result<T, Error> {
-        self.map_err(|source| {
-            let source = source.into();
+        self.map_err(|why| {
+            let why = why.into();
             Error::Step {
                 step: step.to_owned(),
-                remedy: remedy(&source),
-                source,
+                remedy: remedy(&why),
+                why,
             }
         })
     }

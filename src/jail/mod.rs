@@ -62,6 +62,17 @@ pub struct Plan {
     pub user: Option<String>,
 }
 
+impl Plan {
+    /// Whether there is such a user, for whoever starts it.
+    ///
+    /// # Errors
+    /// There is none, or only root could become one.
+    pub fn check(&self) -> Result<(), Error> {
+        let user = self.user.as_deref().map(namespaces::user);
+        user.transpose().map(|_| ())
+    }
+}
+
 /// What the gateway tells once it is ready to serve.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Greeting {

@@ -53,14 +53,19 @@ impl Identity {
     }
 }
 
-/// Becomes the user `name`, with its groups. For root only.
-pub(super) fn become_user(name: &str) -> Result<Identity, Error> {
+/// The user `name`, whom only root can become.
+pub(super) fn user(name: &str) -> Result<User, Error> {
     if !Uid::effective().is_root() {
         return Err(Error::NotRoot);
     }
-    let user = User::from_name(name)
+    User::from_name(name)
         .during("look the user up")?
-        .ok_or_else(|| Error::NoUser(name.to_owned()))?;
+        .ok_or_else(|| Error::NoUser(name.to_owned()))
+}
+
+/// Becomes the user `name`, with its groups. For root only.
+pub(super) fn become_user(name: &str) -> Result<Identity, Error> {
+    let user = user(name)?;
     let step = format!("become the user `{name}`");
     let plain = CString::new(name).map_err(|_| Error::NoUser(name.to_owned()))?;
     nix::unistd::initgroups(&plain, user.gid).during(&step)?;
@@ -71,8 +76,8 @@ pub(super) fn become_user(name: &str) -> Result<Identity, Error> {
     Ok(Identity(Some(user)))
 }
 
-/// Leaves all namespaces but that of processes for new ones. User and group keep their numbers; all others show
-/// as `nobody`, and there is nobody else to become.
+/// Leaves all namespaces but that of processes for new ones. User and group keep their
+/// numbers; all others show as `nobody`, and there is nobody else to become.
 pub(super) fn enter() -> Result<(), Error> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let step = "make namespaces of its own for the command";

@@ -57,6 +57,9 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// TCP ports whose connections go to the proxy.
     pub ports: Vec<u16>,
+    /// All TCP ports in place of `ports`, but those on which servers speak first: what is
+    /// spoken there the proxy does not understand. [`Topology::Namespace`] only.
+    pub every_port: bool,
     /// Where the transparent listener is.
     pub proxy_port: u16,
     /// Where the DNS responder is, UDP and TCP.

@@ -43,11 +43,30 @@ pub fn render(topology: Topology, settings: &Settings) -> Result<Rendered, Error
     check_ports(settings)?;
     let (template, definitions) = match topology {
         Topology::Box => (BOX, box_definitions(settings)?),
-        Topology::Namespace => (NAMESPACE, namespace_definitions(settings)),
+        Topology::Namespace => {
+            let mut definitions = namespace_definitions(settings);
+            if settings.every_port {
+                definitions.insert("ports", braces(EVERY_PORT));
+            }
+            (NAMESPACE, definitions)
+        }
         Topology::Uid => (UID, uid_definitions(settings)?),
     };
     Ok(Rendered(fill(template, &definitions)))
 }
+
+/// All but FTP, SSH, Telnet, SMTP, POP3, NNTP, IMAP, mail submission, `MySQL` and VNC.
+const EVERY_PORT: [&str; 9] = [
+    "1-20",
+    "24",
+    "26-109",
+    "111-118",
+    "120-142",
+    "144-586",
+    "588-3305",
+    "3307-5899",
+    "5901-65535",
+];
 
 type Definitions = BTreeMap<&'static str, String>;
 
@@ -175,7 +194,7 @@ fn check_ports(settings: &Settings) -> Result<(), Error> {
         port,
         problem,
     };
-    if settings.ports.is_empty() {
+    if settings.ports.is_empty() && !settings.every_port {
         return Err(Error::NoPorts);
     }
     if settings.ports.contains(&0) {
@@ -286,6 +305,7 @@ mod tests {
         let settings = Settings {
             interfaces: vec!["tap1".into()],
             ports: vec![8080],
+            every_port: true,
             proxy_port: 1,
             dns_port: 2,
             admin_port: Some(3),

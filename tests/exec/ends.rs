@@ -52,6 +52,7 @@ fn nothing_is_left() {
         for (how, code) in [
             ("exit", Some(3)),
             ("kill", Some(128 + 9)),
+            ("kill init", Some(128 + 9)),
             ("kill the front", None),
             ("kill the gateway", Some(70)),
         ] {
@@ -79,6 +80,7 @@ fn ends_without_trace(jail: &Jail, how: &str, code: Option<i32>) {
     assert!(!left(&namespaces).is_empty(), "they are there meanwhile");
     jail.tell(how);
     match how {
+        "kill init" => signal(jail.init(), Signal::KILL),
         "kill the front" => signal(jail.front.id(), Signal::KILL),
         "kill the gateway" => signal(jail.gateway(), Signal::KILL),
         _ => {}

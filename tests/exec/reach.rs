@@ -100,7 +100,7 @@ fn i3_a_wrong_address_leads_to_the_right_server() {
 
 /// Each with the variables, or, after `env -i`, without any, by the system's own stores. The
 /// program, what must be said, the command.
-const CLIENTS: [(&str, &str, &str); 8] = [
+const CLIENTS: [(&str, &str, &str); 10] = [
     ("curl", "served /curl", "curl -sS https://good.test/curl"),
     (
         "curl",
@@ -123,8 +123,14 @@ const CLIENTS: [(&str, &str, &str); 8] = [
         "served /node",
         "node -e 'fetch(\"https://good.test/node\").then(r => r.text()).then(console.log)'",
     ),
-    ("java", "served /java", "java Get.java"),
+    ("java", "served /java", "java Get.java /java /old-java"),
     ("java", "served /old-java", "true"),
+    (
+        "java",
+        "served /bare-java",
+        "env -i PATH=$PATH java Get.java /bare-java /bare-old-java",
+    ),
+    ("java", "served /bare-old-java", "true"),
 ];
 const PYTHON: &str = "import sys, urllib.request as u\n\
     print(u.urlopen('https://good.test' + sys.argv[1]).read())\n";
@@ -135,10 +141,11 @@ import java.net.http.*;
 
 public class Get {
     public static void main(String[] arguments) throws Exception {
-        var request = HttpRequest.newBuilder(URI.create("https://good.test/java")).build();
+        var host = "https://good.test";
+        var request = HttpRequest.newBuilder(URI.create(host + arguments[0])).build();
         var answer = HttpResponse.BodyHandlers.ofString();
         System.out.println(HttpClient.newHttpClient().send(request, answer).body());
-        var old = new URL("https://good.test/old-java").openConnection();
+        var old = new URL(host + arguments[1]).openConnection();
         System.out.println(new String(old.getInputStream().readAllBytes()));
     }
 }

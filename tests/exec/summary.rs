@@ -16,6 +16,7 @@ const SCRIPT: &str = "
     ask -X DELETE https://other.test/d
     ask http://other.test/in/clear
     ask https://good.test/private
+    ask https://other.test:8443/port
 ";
 const FORBIDDEN: &str = r#"
 [[rule]]
@@ -45,7 +46,7 @@ fn a_denied_host_comes_with_the_rule_that_would_have_allowed_it() {
         let jail = with_forbidden(jail(&world)).flag("--json");
         let output = run(&world, &jail, &["sh", "-c", SCRIPT]);
         let told = last_line(&shown(&output));
-        assert_eq!((&told["requests"], &told["denied"]), (&5.into(), &4.into()));
+        assert_eq!((&told["requests"], &told["denied"]), (&6.into(), &5.into()));
         assert_eq!(told["credentials"]["token"], 1);
         let denials = told["denials"].as_array().unwrap();
         let hosts: Vec<_> = denials
@@ -56,7 +57,7 @@ fn a_denied_host_comes_with_the_rule_that_would_have_allowed_it() {
                 (text("scheme"), text("host"), text("reason"), rule)
             })
             .collect();
-        let [good, clear, other] = &hosts[..] else {
+        let [good, clear, other, port] = &hosts[..] else {
             panic!("{hosts:?}")
         };
         assert_eq!(
@@ -71,9 +72,11 @@ fn a_denied_host_comes_with_the_rule_that_would_have_allowed_it() {
             (&*other.0, &*other.1, &*other.2),
             ("https", "other.test", "no_rule")
         );
+        assert_eq!((&*port.1, &*port.2), ("other.test", "no_rule"));
+        assert!(port.3.contains("\nports = [8443]\n"), "{}", port.3);
         assert!(fs::metadata(told["records"].as_str().unwrap()).is_ok());
         // With these rules no request lacks one any more.
-        let rules = format!("{}\n{}", clear.3, other.3);
+        let rules = [clear.3, other.3, port.3].join("\n");
         fs::write(jail.path("config/rules/1.toml"), rules).unwrap();
         let said = shown(&run(&world, &jail, &["sh", "-c", SCRIPT]));
         let reasons: Vec<_> = last_line(&said)["denials"]
