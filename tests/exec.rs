@@ -39,3 +39,5 @@ mod sockets;
 mod summary;
 #[path = "exec/terminal.rs"]
 mod terminal;
+#[path = "exec/trust.rs"]
+mod trust;

@@ -128,3 +128,13 @@ fn signals_reach_the_command() {
         assert_eq!(status.code(), Some(9), "{name}");
     }
 }
+
+/// Init is the parent of whoever loses theirs.
+#[test]
+fn orphans_are_reaped() {
+    let Some(jail) = Jail::new() else { return };
+    let script = "for i in 1 2 3; do (sh -c 'exit 0' &); done; i=0; \
+        while grep -q '^State:.Z' /proc/[0-9]*/status; do \
+        i=$((i + 1)); [ $i -lt 1200 ] || exit 1; sleep 0.05; done; echo none";
+    assert_eq!(jail.says(script), "none");
+}
