@@ -113,21 +113,21 @@ pub fn bind(config: &Config) -> Result<Sockets, StartError> {
 /// The first part that cannot be made, with its remedy where there is one.
 pub async fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Arc<Gateway>, StartError> {
     make_state_dir(&loaded.config.state_dir)?;
-    let ca = configured_ca(&loaded.config)?;
-    assemble_with_ca(loaded, ca, metrics).await
+    let ca = configured_ca(&loaded.config);
+    assemble_with_ca(loaded, std::future::ready(ca), metrics).await
 }
 
-/// As [`assemble`], with this CA whatever is configured.
+/// As [`assemble`], with this CA whatever is configured. It is waited for last, so that it may
+/// be made while the rest is.
 ///
 /// # Errors
 /// As [`assemble`].
 pub async fn assemble_with_ca(
     loaded: Loaded,
-    ca: CertificateAuthority,
+    ca: impl Future<Output = Result<CertificateAuthority, StartError>>,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<Gateway>, StartError> {
     let config = &loaded.config;
-    let leaves = leaves(config, ca, &metrics)?;
     let audit = Log::open(audit::Settings {
         path: config.audit.file.clone(),
         queue: config.audit.queue,
@@ -143,6 +143,7 @@ pub async fn assemble_with_ca(
     let tls = UpstreamTls::with_sessions(trust, &config.upstream.crl, UPSTREAM_SESSIONS)
         .during("cannot set up the trust in servers")?;
     let active = active(&loaded, 1, &Believed::new(tls), None)?;
+    let leaves = leaves(config, ca.await?, &metrics)?;
     let (settings, limits) = (settings(config), &config.limits);
     let gateway = Arc::new(Gateway {
         connections: Shares::new(limits.connections, limits.connections_per_agent),

@@ -52,6 +52,8 @@ pub(super) fn run(link: &Link, loaded: Loaded, report: &Options) -> u8 {
 
 /// The metrics at the end; `None` where there was no command to serve.
 async fn serve(link: &Link, loaded: Loaded) -> Result<Option<String>, StartError> {
+    // The first random number of a process takes the TLS library tens of milliseconds.
+    let making = tokio::task::spawn_blocking(CertificateAuthority::in_memory);
     let config = loaded.config.clone();
     let named = secret_variables(&loaded);
     assemble::make_state_dir(&config.state_dir)?;
@@ -59,9 +61,12 @@ async fn serve(link: &Link, loaded: Loaded) -> Result<Option<String>, StartError
         assemble::make_state_dir(folder)?;
         forget_old_runs(folder);
     }
-    let ca = CertificateAuthority::in_memory();
-    let ca = ca.map_err(|why| StartError::new("cannot make a CA", &why))?;
-    let certificate = ca.root_pem();
+    let mut certificate = String::new();
+    let ca = async {
+        let made = making.await.map_err(no_ca)?.map_err(no_ca)?;
+        certificate = made.root_pem();
+        Ok(made)
+    };
     let metrics = Arc::new(Metrics::new());
     let gateway = assemble::assemble_with_ca(loaded, ca, metrics.clone()).await?;
     let Some(sockets) = sockets(link)? else {
@@ -87,6 +92,10 @@ async fn serve(link: &Link, loaded: Loaded) -> Result<Option<String>, StartError
     let closed = tokio::task::block_in_place(|| closing.close(serving::AUDIT_CLOSE));
     closed.map_err(|why| StartError::new("cannot write the last records", &why))?;
     Ok(served.then(|| metrics.encode()))
+}
+
+fn no_ca(why: impl std::error::Error) -> StartError {
+    StartError::new("cannot make a CA", &why)
 }
 
 fn failed(why: impl std::error::Error) -> StartError {
