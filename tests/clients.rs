@@ -204,10 +204,11 @@ fn answer(request: &Request, repositories: &Path) -> Answer {
 impl Site<'_> {
     /// A command of the agent: of the test's environment it has the path alone.
     fn command(&self, program: impl AsRef<Path>) -> Command {
-        // A client that hangs fails the test here, with what it has printed so far.
+        // A client that hangs fails the test here, with what it has printed so far. Long enough
+        // for a compiler on a busy machine.
         let mut command = Command::new("timeout");
         command
-            .arg("60")
+            .arg("240")
             .arg(program.as_ref())
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())

@@ -41,3 +41,5 @@ mod server;
 mod sse;
 #[path = "relaying/streaming.rs"]
 mod streaming;
+#[path = "relaying/transfers.rs"]
+mod transfers;

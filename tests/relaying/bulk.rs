@@ -34,7 +34,7 @@ static PRODUCED: AtomicUsize = AtomicUsize::new(0);
 static BEGIN: Semaphore = Semaphore::const_new(0);
 
 /// Data that no compression or deduplication could make small.
-fn piece(number: usize) -> Vec<u8> {
+pub fn piece(number: usize) -> Vec<u8> {
     let mut state = number as u64 + 1;
     let words = (0..PIECE / 8).flat_map(|_| {
         state ^= state << 13;
