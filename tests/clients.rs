@@ -30,6 +30,8 @@ mod node;
 mod openssl;
 #[path = "clients/python.rs"]
 mod python;
+#[path = "clients/s3.rs"]
+mod s3;
 #[path = "clients/websocket.rs"]
 mod websocket;
 
@@ -53,6 +55,7 @@ allow_networks = ["203.0.113.0/24", "2001:db8:1::/64"]
 [upstream.resolve]
 "api.good.test" = ["203.0.113.10", "2001:db8:1::10"]
 "git.good.test" = ["203.0.113.10", "2001:db8:1::10"]
+"s3.good.test" = ["203.0.113.10"]
 "grpc.good.test" = ["203.0.113.11"]
 "ws.good.test" = ["203.0.113.11"]
 "h1.good.test" = ["203.0.113.12"]
@@ -73,6 +76,11 @@ name   = "pinned"
 agents = ["builder"]
 hosts  = ["pinned.good.test"]
 tls    = "splice"
+[[rule]]
+name   = "s3"
+agents = ["builder"]
+hosts  = ["s3.good.test"]
+dlp    = "default"
 [[rule]]
 name   = "denied"
 agents = ["builder"]
@@ -148,7 +156,7 @@ fn with_site(tools: &[&str], test: impl FnOnce(&Site<'_>)) {
     let server = Upstream::start(
         &world.internet,
         &world.ca,
-        &["api.good.test", "git.good.test"],
+        &["api.good.test", "git.good.test", "s3.good.test"],
         move |request| answer(request, &repositories),
     );
     let gateway = world
@@ -190,6 +198,9 @@ fn answer(request: &Request, repositories: &Path) -> Answer {
     let host = request.authority.as_deref().or(request.header("host"));
     if host == Some("git.good.test") {
         return git_server::answer(request, repositories);
+    }
+    if host == Some("s3.good.test") {
+        return s3::answer(request);
     }
     if request.header("authorization") != Some(&format!("Bearer {SECRET}")) {
         return Answer::ok("no credential").status(401);
@@ -264,7 +275,7 @@ fn expected() -> String {
 fn is_there(tool: &str) -> bool {
     match tool.split_once(": ") {
         Some(("python", module)) => python::has(module),
-        Some((_, tool)) => which(tool).is_some(),
+        Some((_, tool)) => is_there(tool),
         None => which(tool).is_some(),
     }
 }

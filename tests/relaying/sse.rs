@@ -163,52 +163,6 @@ fn each_event_passes_at_once_where_echoes_are_looked_for() {
     inside(|| Bench::with(&LOOKED_INTO, events).each(each_event_in_turn));
 }
 
-/// What is idle is the connection, not the exchange on it.
-#[test]
-fn polls_and_streams_outlive_the_idle_times() {
-    const IDLE: Duration = Duration::from_millis(100);
-    inside(|| {
-        let setup = Setup {
-            config: "[timeouts]\nidle = \"100ms\"\nupstream_idle = \"100ms\"\nhead = \"100ms\"\n\
-                hold = \"100ms\"\nbody = \"100ms\"\nupstream_age = \"100ms\"\n",
-            ..LOOKED_INTO
-        };
-        let bench = Bench::with(&setup, |mut call: Call| async move {
-            if call.target == "/stream" {
-                return events(call).await;
-            }
-            // A long poll: the head itself takes its time.
-            call.rest().await?;
-            acknowledged().await;
-            call.reply(200, &[], b"news").await
-        });
-        bench.each(|dial| async move {
-            let mut agent = dial.connect().await;
-            agent
-                .ask("GET", "/poll", &[], Framing::Nothing)
-                .await
-                .unwrap();
-            tokio::time::sleep(IDLE * 4).await;
-            ACK.add_permits(1);
-            assert_eq!(agent.head().await.unwrap().status, 200);
-            assert_eq!(agent.rest().await.unwrap(), b"news");
-            let mut agent = dial.connect().await;
-            agent
-                .ask("GET", "/stream", &[], Framing::Nothing)
-                .await
-                .unwrap();
-            assert_eq!(agent.head().await.unwrap().status, 200);
-            for event in EVENTS {
-                tokio::time::sleep(IDLE * 3).await;
-                ACK.add_permits(1);
-                agent.expect(event.as_bytes()).await;
-            }
-            ACK.add_permits(1);
-            assert!(agent.rest().await.unwrap().is_empty());
-        });
-    });
-}
-
 async fn begun(dial: Dial, target: &'static str) -> Agent {
     let mut agent = dial.connect().await;
     agent
@@ -216,6 +170,74 @@ async fn begun(dial: Dial, target: &'static str) -> Agent {
         .await
         .unwrap();
     agent
+}
+
+/// Lets polls have their answers and streams their events, all of them up to their ends.
+async fn finish(mut streams: Vec<Agent>, polls: Vec<Agent>) {
+    ACK.add_permits(polls.len() + streams.len());
+    for mut poll in polls {
+        assert_eq!(poll.head().await.unwrap().status, 200);
+        assert_eq!(poll.rest().await.unwrap(), b"news");
+    }
+    for event in EVENTS {
+        for stream in &mut streams {
+            stream.expect(event.as_bytes()).await;
+        }
+        ACK.add_permits(streams.len());
+    }
+    for mut stream in streams {
+        assert!(stream.rest().await.unwrap().is_empty());
+    }
+}
+
+/// A stream and a long poll on each pair of legs, begun: all wait for their first word.
+fn waiting(setup: &Setup) -> (Bench, Vec<Agent>, Vec<Agent>) {
+    let asked = crate::common::events::Events::new();
+    let sink = asked.clone();
+    let bench = Bench::with(setup, move |mut call: Call| {
+        let sink = sink.clone();
+        async move {
+            if call.target == "/stream" {
+                return events(call).await;
+            }
+            // A long poll: the head itself takes its time.
+            call.rest().await?;
+            sink.push(());
+            acknowledged().await;
+            call.reply(200, &[], b"news").await
+        }
+    });
+    let dials: Vec<Dial> = LEGS.into_iter().map(|legs| bench.dial(legs)).collect();
+    let (streams, polls) = bench.run(async move {
+        let (mut streams, mut polls) = (Vec::new(), Vec::new());
+        for dial in dials {
+            let mut stream = begun(dial.clone(), "/stream").await;
+            assert_eq!(stream.head().await.unwrap().status, 200);
+            streams.push(stream);
+            polls.push(begun(dial, "/poll").await);
+        }
+        (streams, polls)
+    });
+    asked.wait_count(polls.len());
+    (bench, streams, polls)
+}
+
+/// What is idle is the connection, not the exchange on it.
+#[test]
+fn polls_and_streams_outlive_the_idle_times() {
+    inside(|| {
+        let setup = Setup {
+            config: "[timeouts]\nidle = \"3s\"\nhead = \"3s\"\nupstream_idle = \"100ms\"\n\
+                hold = \"100ms\"\nbody = \"100ms\"\nupstream_age = \"100ms\"\n",
+            ..LOOKED_INTO
+        };
+        let (bench, streams, polls) = waiting(&setup);
+        bench.run(async move {
+            // What passes here is the time in question, and nothing is waited for.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            finish(streams, polls).await;
+        });
+    });
 }
 
 /// While the gateway drains, what is short ends and streams go on; they are the last to end,
@@ -227,51 +249,10 @@ fn a_drain_ends_streams_last() {
             config: "[timeouts]\ndrain = \"10m\"\n",
             ..Setup::default()
         };
-        let asked = crate::common::events::Events::new();
-        let sink = asked.clone();
-        let mut bench = Bench::with(&setup, move |mut call: Call| {
-            let sink = sink.clone();
-            async move {
-                if call.target == "/stream" {
-                    return events(call).await;
-                }
-                call.rest().await?;
-                sink.push(());
-                acknowledged().await;
-                call.reply(200, &[], b"news").await
-            }
-        });
-        let dials: Vec<Dial> = LEGS.into_iter().map(|legs| bench.dial(legs)).collect();
-        let (streams, polls) = bench.run(async move {
-            let (mut streams, mut polls) = (Vec::new(), Vec::new());
-            for dial in dials {
-                let mut stream = begun(dial.clone(), "/stream").await;
-                assert_eq!(stream.head().await.unwrap().status, 200);
-                streams.push(stream);
-                polls.push(begun(dial, "/poll").await);
-            }
-            (streams, polls)
-        });
-        asked.wait_count(polls.len());
+        let (mut bench, streams, polls) = waiting(&setup);
         bench.gateway.signal(Signal::TERM);
         bench.gateway.wait_log("draining");
-        bench.run(async move {
-            ACK.add_permits(polls.len() + streams.len());
-            for mut poll in polls {
-                assert_eq!(poll.head().await.unwrap().status, 200);
-                assert_eq!(poll.rest().await.unwrap(), b"news");
-            }
-            let mut streams = streams;
-            for event in EVENTS {
-                for stream in &mut streams {
-                    stream.expect(event.as_bytes()).await;
-                }
-                ACK.add_permits(streams.len());
-            }
-            for mut stream in streams {
-                assert!(stream.rest().await.unwrap().is_empty());
-            }
-        });
+        bench.run(finish(streams, polls));
         assert!(bench.gateway.wait_exit().success());
         assert!(!bench.gateway.log().contains("drain time is over"));
     });
