@@ -22,4 +22,5 @@ pub mod net;
 pub mod nft;
 pub mod policy;
 pub mod secret;
+pub mod sources;
 pub mod tls;

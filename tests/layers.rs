@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 7] = [
     &["name", "secret", "error"],
     &["metrics", "audit"],
     &["ca", "policy", "dlp", "credential", "net", "dns", "tls"],
-    &["http", "config"],
+    &["http", "config", "sources"],
     &["gateway", "nft", "jail", "admin"],
     &["cli"],
     &["main"],

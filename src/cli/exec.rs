@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use super::{EXIT_FAILED, EXIT_USAGE, complain, complain_of, complain_that, warn_of, warn_that};
 use crate::config::{self, CommandLine, Config, Env, Loaded};
-use crate::credential::Source;
+use crate::credential::{Source, Spec};
 use crate::jail::{self, Plan};
 use crate::nft::{self, Topology};
 
@@ -161,12 +161,14 @@ fn secrets_of(loaded: &Loaded) -> Vec<PathBuf> {
     let file = |source: &Source| match source {
         Source::File(path) => Some(path.clone()),
         Source::Systemd(_) => std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        Source::Env(_) => None,
+        Source::Env(_) | Source::Command { .. } | Source::Vault(_) => None,
     };
     let secrets = loaded
         .credentials
         .iter()
-        .filter_map(|spec| file(&spec.source));
+        .flat_map(Spec::local_sources)
+        .chain(loaded.secrets.iter().map(|listed| &listed.source))
+        .filter_map(file);
     secrets
         .chain(state_of(&loaded.config).map(Path::to_owned))
         .collect()

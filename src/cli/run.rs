@@ -160,6 +160,7 @@ fn not_ready(gateway: &Gateway, drain: &Drain) -> Vec<String> {
 /// Brings the numbers that others keep into the metrics.
 fn refresh(gateway: &Gateway) {
     let metrics = &gateway.metrics;
+    gateway.show_credentials();
     let (idle, shared) = gateway.upstreams.counts();
     metrics.upstream.refresh_idle(Protocol::Http1, idle);
     metrics.upstream.refresh_idle(Protocol::Http2, shared);

@@ -8,6 +8,7 @@ use super::check::{Check, plain_name};
 use super::fields::{credential_field, field_text};
 use super::hosts::exact;
 use super::read::Read;
+use super::secrets::{STALE_FOR, default_refresh};
 use super::units::Complaint;
 use super::written::{self, Text};
 use crate::credential::{Attach, Source, Spec};
@@ -79,6 +80,17 @@ impl Check<'_> {
             .and_then(|attach| self.attach(damaged, attach));
         let limits = self.credential_limits(credential);
         let pinning = self.pinning(credential.upstream_identity.as_ref());
+        let mint = credential
+            .attach
+            .as_ref()
+            .and_then(|attach| self.mint(damaged, attach));
+        let fetched = source.as_ref().is_some_and(|source| !source.is_local()) || mint.is_some();
+        let refresh = self.period(
+            "refresh",
+            credential.refresh.as_ref(),
+            default_refresh(fetched),
+        );
+        let stale_for = self.period("stale_for", credential.stale_for.as_ref(), STALE_FOR);
         // What rules are held against must be what was meant.
         if damaged || self.findings.errors() > errors {
             return None;
@@ -91,21 +103,41 @@ impl Check<'_> {
             attach: attach?,
             limits,
             pinning,
+            mint,
+            refresh,
+            stale_for,
         })
     }
 
-    pub(super) fn secret(
-        &mut self,
-        damaged: bool,
-        written: &Spanned<written::Secret>,
-    ) -> Option<Source> {
+    fn secret(&mut self, damaged: bool, written: &Spanned<written::Secret>) -> Option<Source> {
         let secret = written.get_ref();
-        match (&secret.file, &secret.env, &secret.systemd) {
-            (Some(text), None, None) => self.path("file", text).map(Source::File),
-            (None, Some(text), None) => self.parse(text, variable).map(Source::Env),
-            (None, None, Some(text)) => self.parse(text, systemd_name).map(Source::Systemd),
+        if let (None, Some(timeout)) = (&secret.command, &secret.timeout) {
+            self.error(
+                timeout.span(),
+                "`timeout` goes with `command` only",
+                "leave it out",
+            );
+            return None;
+        }
+        let written::Secret {
+            file,
+            env,
+            systemd,
+            command,
+            timeout,
+            vault,
+        } = secret;
+        match (file, env, systemd, command, vault) {
+            (Some(text), None, None, None, None) => self.path("file", text).map(Source::File),
+            (None, Some(text), None, None, None) => self.parse(text, variable).map(Source::Env),
+            (None, None, Some(text), None, None) => {
+                self.parse(text, systemd_name).map(Source::Systemd)
+            }
+            (None, None, None, Some(argv), None) => self.command(argv, timeout.as_ref()),
+            (None, None, None, None, Some(vault)) => self.vault(damaged, vault),
             _ => {
-                let message = "`secret` needs exactly one of `file`, `env` and `systemd`";
+                let message =
+                    "`secret` needs exactly one of `file`, `env`, `systemd`, `command` and `vault`";
                 self.exactly_one(
                     damaged,
                     written,
@@ -122,6 +154,9 @@ impl Check<'_> {
         if !self.companions(attach) {
             return None;
         }
+        let minted = attach.oauth2.is_some()
+            || attach.github_app.is_some()
+            || attach.gcp_service_account.is_some();
         let methods = [
             attach.header.is_some(),
             attach.bearer.is_some(),
@@ -132,7 +167,11 @@ impl Check<'_> {
             attach.sigv4.is_some(),
             attach.client_certificate.is_some(),
         ];
-        if methods.iter().filter(|there| **there).count() != 1 {
+        let count = methods.iter().filter(|there| **there).count();
+        if count == 0 && minted {
+            return Some(Attach::Bearer);
+        }
+        if count != 1 {
             let message = "`attach` needs exactly one of `header`, `bearer`, `basic`, `query`, `cookie`, `placeholder`, `sigv4` and `client_certificate`";
             let help = "write it like `attach = { bearer = true }`";
             self.exactly_one(damaged, written, message, help);
@@ -182,7 +221,13 @@ impl Check<'_> {
     }
 
     /// The key that is missing may be one that was told to be wrong.
-    fn exactly_one<T>(&mut self, damaged: bool, table: &Spanned<T>, message: &str, help: &str) {
+    pub(super) fn exactly_one<T>(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<T>,
+        message: &str,
+        help: &str,
+    ) {
         if !damaged {
             self.error(table.span(), message, help);
         }
@@ -217,7 +262,7 @@ fn credential_host(text: &str) -> Result<crate::name::Host, Complaint> {
     exact(text)
 }
 
-fn variable(text: &str) -> Result<String, Complaint> {
+pub(super) fn variable(text: &str) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if !text.is_empty()
         && text.chars().all(plain)
@@ -233,7 +278,7 @@ fn variable(text: &str) -> Result<String, Complaint> {
 }
 
 /// The rule for credential names in systemd.exec(5): what can be a file name.
-fn systemd_name(text: &str) -> Result<String, Complaint> {
+pub(super) fn systemd_name(text: &str) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_graphic() && c != '/';
     if (1..=255).contains(&text.len()) && text.chars().all(plain) && !matches!(text, "." | "..") {
         return Ok(text.to_owned());

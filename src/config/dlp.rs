@@ -194,7 +194,7 @@ impl Check<'_> {
         let name = written.name.as_ref();
         let name = name.and_then(|text| self.parse(text, |text| plain_name(text).map(Arc::from)));
         let source = written.secret.as_ref();
-        let source = source.and_then(|secret| self.secret(damaged, secret));
+        let source = source.and_then(|secret| self.local("secret", damaged, secret));
         Some(ListedSecret {
             name: name?,
             place: self.file.place(table.span().start),

@@ -27,6 +27,7 @@ mod reload;
 mod rule_effect;
 mod rule_target;
 mod rules;
+mod secrets;
 mod settings;
 mod source;
 mod units;

@@ -172,17 +172,83 @@ table! {
         methods: Option<Texts>,
         paths: Option<Texts>,
         upstream_identity: Option<Spanned<WordOrList>>,
+        refresh: Option<Text>,
+        stale_for: Option<Text>,
     }
 }
 
 table! {
-    /// `secret`: exactly one of them.
-    Secret { file: Option<Text>, env: Option<Text>, systemd: Option<Text> }
+    /// `secret`: exactly one of them; `timeout` goes with `command`.
+    Secret {
+        file: Option<Text>,
+        env: Option<Text>,
+        systemd: Option<Text>,
+        command: Option<Texts>,
+        timeout: Option<Text>,
+        vault: Option<Spanned<Vault>>,
+    }
+}
+
+table! {
+    /// A secret that is read on this machine: exactly one of them.
+    LocalSecret { file: Option<Text>, env: Option<Text>, systemd: Option<Text> }
+}
+
+table! {
+    /// `vault`
+    Vault {
+        address: Option<Text>,
+        ca: Option<Text>,
+        namespace: Option<Text>,
+        path: Option<Text>,
+        field: Option<Text>,
+        token: Option<Spanned<LocalSecret>>,
+        approle: Option<Spanned<AppRole>>,
+    }
+}
+
+table! {
+    /// `approle`
+    AppRole {
+        mount: Option<Text>,
+        role_id: Option<Text>,
+        secret_id: Option<Spanned<LocalSecret>>,
+    }
+}
+
+table! {
+    /// `oauth2`
+    OAuth2 {
+        token_url: Option<Text>,
+        grant: Option<Text>,
+        client_id: Option<Text>,
+        client_secret: Option<Spanned<LocalSecret>>,
+        client_auth: Option<Text>,
+        scopes: Option<Texts>,
+        audience: Option<Text>,
+    }
+}
+
+table! {
+    /// `github_app`
+    GithubApp {
+        app_id: Option<Text>,
+        installation_id: Option<Number>,
+        api: Option<Text>,
+        repositories: Option<Texts>,
+        permissions: Option<Pairs>,
+    }
+}
+
+table! {
+    /// `gcp_service_account`
+    GcpServiceAccount { scopes: Option<Texts> }
 }
 
 table! {
     /// `attach`: exactly one method; `format` goes with `header`, `like` with `placeholder`,
-    /// the last three with `sigv4`.
+    /// the three after `sigv4` with that. The last three make a token of the secret, which is
+    /// attached as `bearer` where nothing else is written.
     Attach {
         header: Option<Text>,
         format: Option<Text>,
@@ -197,6 +263,9 @@ table! {
         key_id: Option<Text>,
         region: Option<Text>,
         service: Option<Text>,
+        oauth2: Option<Spanned<OAuth2>>,
+        github_app: Option<Spanned<GithubApp>>,
+        gcp_service_account: Option<Spanned<GcpServiceAccount>>,
     }
 }
 
@@ -244,7 +313,7 @@ table! {
 
 table! {
     /// `[[secret]]`
-    ListedSecret { name: Option<Text>, secret: Option<Spanned<Secret>> }
+    ListedSecret { name: Option<Text>, secret: Option<Spanned<LocalSecret>> }
 }
 
 table! {

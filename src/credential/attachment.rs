@@ -26,6 +26,8 @@ pub struct Attachment {
     pub signing: Option<Signing>,
     /// What is asked of the server.
     pub pinned: Vec<Pinned>,
+    /// Whether there is a token that another can be got for.
+    pub minted: bool,
     pub(super) signer: Option<Arc<Signer>>,
     pub(super) placeholders: Vec<Arc<Placeholder>>,
 }
@@ -47,6 +49,7 @@ impl Attachment {
         self.identity = self.identity.take().or(other.identity);
         self.signer = self.signer.take().or(other.signer);
         self.pinned.extend(other.pinned);
+        self.minted |= other.minted;
         self.placeholders.extend(other.placeholders);
     }
 
@@ -70,6 +73,13 @@ impl Attachment {
             self.signing = Some(signer.signing(request)?);
         }
         Ok(())
+    }
+
+    /// Whether a request that a server did not take may be sent with another token: one that
+    /// is signed stands as it was signed.
+    #[must_use]
+    pub fn is_renewable(&self) -> bool {
+        self.minted && self.signer.is_none()
     }
 
     /// What swaps stand-ins in the body of `request`, if any may be there.

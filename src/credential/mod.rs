@@ -9,6 +9,7 @@ mod attach;
 mod attachment;
 pub mod echo;
 mod identity;
+mod mint;
 mod pins;
 pub mod placeholder;
 pub mod sigv4;
@@ -16,6 +17,7 @@ mod source;
 mod store;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
@@ -28,9 +30,10 @@ use crate::policy::rule::Place;
 pub use attach::QueryPair;
 pub use attachment::Attachment;
 pub use identity::Identity;
+pub use mint::{ClientAuth, GcpServiceAccount, GithubApp, Grant, Mint, OAuth2, TokenUrl};
 pub use pins::{Pinned, Pinning, Remembered};
-pub use source::{Cause, SECRET_MAX};
-pub use store::{Problem, Store};
+pub use source::{Cause, SECRET_MAX, trimmed};
+pub use store::{Fetched, Problem, State, Status, Store};
 
 /// A credential as the operator described it. Holds no secret, only where to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,29 @@ pub struct Spec {
     pub limits: Limits,
     /// To which servers that answer for its hosts.
     pub pinning: Pinning,
+    /// What is made of the secret and attached in its place.
+    pub mint: Option<Mint>,
+    /// How often the source is looked at again; what says when it expires is fetched
+    /// before that.
+    pub refresh: Duration,
+    /// How long the last value is used on while no other can be had. One that says when it
+    /// expires is never used beyond that.
+    pub stale_for: Duration,
+}
+
+impl Spec {
+    /// Whether the value that is attached comes by a command or over the network, so that
+    /// it is not there at once.
+    #[must_use]
+    pub fn is_fetched(&self) -> bool {
+        self.mint.is_some() || !self.source.is_local()
+    }
+
+    /// Every place on this machine that some secret of it is read from.
+    pub fn local_sources(&self) -> impl Iterator<Item = &Source> {
+        let own = self.source.local();
+        own.chain(self.mint.iter().flat_map(Mint::local_sources))
+    }
 }
 
 /// To which requests a credential is attached, beyond what its rules say.
@@ -89,6 +115,76 @@ pub enum Source {
     /// A credential that the service manager hands over: a file of this name in
     /// `$CREDENTIALS_DIRECTORY` (systemd.exec(5), `LoadCredential=`).
     Systemd(String),
+    /// What a program writes to its standard output. Never through a shell.
+    Command {
+        /// The program and its arguments, at least one.
+        argv: Vec<String>,
+        /// It is killed after this.
+        timeout: Duration,
+    },
+    /// A field of a secret in HashiCorp Vault or OpenBao.
+    Vault(Box<Vault>),
+}
+
+/// A secret in HashiCorp Vault or OpenBao, and how to get at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    /// Whether it is `https`.
+    pub tls: bool,
+    /// Its name or address.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// The CAs that prove it, in place of those that prove servers.
+    pub ca: Option<PathBuf>,
+    /// `X-Vault-Namespace`.
+    pub namespace: Option<String>,
+    /// Of the secret, as in the API, without `/v1/`.
+    pub path: String,
+    /// Of the secret's data.
+    pub field: String,
+    /// How to log in.
+    pub auth: VaultAuth,
+}
+
+/// How to log in to a vault. Its secrets are local.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultAuth {
+    /// With this token.
+    Token(Source),
+    /// `auth/MOUNT/login`
+    AppRole {
+        /// Where the method is mounted.
+        mount: String,
+        /// Who.
+        role_id: String,
+        /// With which secret.
+        secret_id: Source,
+    },
+}
+
+impl Source {
+    /// Whether it is on this machine and read at once.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Env(_) | Self::Systemd(_) => true,
+            Self::Command { .. } | Self::Vault(_) => false,
+        }
+    }
+
+    /// What is read on this machine to get at the secret.
+    pub fn local(&self) -> impl Iterator<Item = &Self> {
+        let source = match self {
+            Self::File(_) | Self::Env(_) | Self::Systemd(_) => Some(self),
+            Self::Command { .. } => None,
+            Self::Vault(vault) => Some(match &vault.auth {
+                VaultAuth::Token(source) => source,
+                VaultAuth::AppRole { secret_id, .. } => secret_id,
+            }),
+        };
+        source.into_iter()
+    }
 }
 
 /// How a secret becomes a header field.

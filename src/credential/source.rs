@@ -87,18 +87,93 @@ pub enum Cause {
         /// What kind of byte; not which.
         class: &'static str,
     },
+    /// A command or the network has still to bring it.
+    #[error("it is being fetched")]
+    Pending,
+    /// A command failed, or a server that has the secret or makes the token.
+    #[error("{detail}")]
+    Fetch {
+        /// For agents: without names of files, addresses or servers.
+        brief: String,
+        /// For operators: with the remedy.
+        detail: String,
+    },
+}
+
+impl Cause {
+    /// For agents, who must not learn how the gateway's machine looks inside.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+                "the file of its secret is missing".to_owned()
+            }
+            Self::Unreadable { .. } => "the file of its secret cannot be read".to_owned(),
+            Self::NotAFile(_) => "what should be the file of its secret is none".to_owned(),
+            Self::Loose { .. } => {
+                "the file of its secret is open to others than its owner".to_owned()
+            }
+            Self::NoVariable(_) => "the environment variable of its secret is not set".to_owned(),
+            Self::NoCredentialsDirectory(_) => {
+                "the service manager handed no secrets over".to_owned()
+            }
+            Self::Fetch { brief, .. } => brief.clone(),
+            Self::Empty
+            | Self::TooLong
+            | Self::BadByte { .. }
+            | Self::NoStandIn
+            | Self::NoAwsKey
+            | Self::NoPrivateKey
+            | Self::Certificate { .. }
+            | Self::Pending => self.to_string(),
+        }
+    }
+
+    /// With what the kernel said, where that is the reason.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Unreadable { error, .. } => format!("{self}: {error}"),
+            Self::NotAFile(_)
+            | Self::Loose { .. }
+            | Self::NoVariable(_)
+            | Self::NoCredentialsDirectory(_)
+            | Self::Empty
+            | Self::TooLong
+            | Self::BadByte { .. }
+            | Self::NoStandIn
+            | Self::NoAwsKey
+            | Self::NoPrivateKey
+            | Self::Certificate { .. }
+            | Self::Pending
+            | Self::Fetch { .. } => self.to_string(),
+        }
+    }
 }
 
 impl Source {
-    /// Reads the secret as the gateway finds it; line ends after it are not part of it.
+    /// Reads a local secret now, as the gateway's own environment has it.
     ///
     /// # Errors
-    /// It cannot be had.
-    pub fn secret(&self) -> Result<Secret, Cause> {
+    /// Why it is not at hand; [`Cause::Pending`] for one that is not local.
+    pub fn read_now(&self) -> Result<Secret, Cause> {
         self.read(&|name| std::env::var_os(name))
     }
 
-    /// As [`Source::secret`], with this environment.
+    /// The file that a change of the secret would show in.
+    #[must_use]
+    pub fn watched_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Systemd(name) => {
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+                Some(PathBuf::from(directory).join(name))
+            }
+            Self::Env(_) | Self::Command { .. } | Self::Vault(_) => None,
+        }
+    }
+
+    /// Reads the secret; line ends after it are not part of it.
     pub(super) fn read(&self, lookup: Lookup<'_>) -> Result<Secret, Cause> {
         let directory = lookup("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let bytes = match self {
@@ -111,15 +186,24 @@ impl Source {
                 Some(directory) => read_file(&directory.join(name), Some(&directory))?,
                 None => return Err(Cause::NoCredentialsDirectory(name.clone())),
             },
+            Self::Command { .. } | Self::Vault(_) => return Err(Cause::Pending),
         };
-        let secret = trim_line_ends(&bytes);
-        if secret.is_empty() {
-            Err(Cause::Empty)
-        } else if secret.len() > SECRET_MAX {
-            Err(Cause::TooLong)
-        } else {
-            Ok(Secret::new(secret.to_vec()))
-        }
+        trimmed(&bytes)
+    }
+}
+
+/// The secret without the line ends after it.
+///
+/// # Errors
+/// Nothing is left, or too much.
+pub fn trimmed(bytes: &[u8]) -> Result<Secret, Cause> {
+    let secret = trim_line_ends(bytes);
+    if secret.is_empty() {
+        Err(Cause::Empty)
+    } else if secret.len() > SECRET_MAX {
+        Err(Cause::TooLong)
+    } else {
+        Ok(Secret::new(secret.to_vec()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::attach::Parts;
 use super::echo::Needles;
@@ -15,61 +16,183 @@ use crate::policy::Request;
 use crate::policy::rule::Place;
 use crate::secret::Secret;
 
-/// Every configured credential. Made anew on each reload; read-only in between.
-#[derive(Debug, Default)]
+/// Every configured credential. Made anew on each change; read-only in between.
+#[derive(Clone, Debug, Default)]
 pub struct Store {
-    entries: BTreeMap<CredentialName, Entry>,
+    entries: BTreeMap<CredentialName, Arc<Entry>>,
     /// The highest generation given out so far, carried from store to store.
     generation: u64,
     /// Finds stand-ins where they do not belong.
     guard: Option<Guard>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
-    spec: Spec,
-    /// `None` while the secret cannot be had.
+    spec: Arc<Spec>,
+    /// `None` where the secret was never at hand.
     ready: Option<Ready>,
+    /// Why the last fetch failed; `None` where it did not.
+    trouble: Option<Trouble>,
+    /// What was attached before: a server may still echo it, and it may still be valid.
+    past: Vec<Arc<Secret>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Ready {
     secret: Arc<Secret>,
     derived: Vec<Arc<Secret>>,
-    /// What was attached before: a server may still echo it, and it may still be valid.
-    past: Vec<Arc<Secret>>,
     parts: Parts,
     generation: u64,
+    obtained: SystemTime,
+    expires: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    cause: Arc<Cause>,
+    /// Until then the last value is used on.
+    usable_until: Instant,
+}
+
+/// One that can be attached.
+struct Value {
+    secret: Arc<Secret>,
+    beside: Vec<Secret>,
+    lifetime: Option<Duration>,
+    parts: Parts,
 }
 
 /// How many secrets of a credential that were replaced are still looked for.
 const PAST: usize = 8;
 
-impl Entry {
-    /// What was attached until now, newest first.
-    fn past(&self) -> Vec<Arc<Secret>> {
-        let secrets = self.ready.iter().flat_map(Ready::secrets);
-        secrets.take(PAST).cloned().collect()
+/// A value as its source gave it.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What is attached.
+    pub secret: Secret,
+    /// What was sent to get it, and must not come back either.
+    pub beside: Vec<Secret>,
+    /// How long it is valid, where that is known.
+    pub lifetime: Option<Duration>,
+}
+
+impl From<Secret> for Fetched {
+    fn from(secret: Secret) -> Self {
+        Self {
+            secret,
+            beside: Vec::new(),
+            lifetime: None,
+        }
     }
 }
 
 impl Ready {
-    /// All that must not come back, in order of age.
+    /// All that must not come back.
     fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
         let whole = self.parts.sends_secret().then_some(&self.secret);
-        whole.into_iter().chain(&self.derived).chain(&self.past)
+        whole.into_iter().chain(&self.derived)
     }
 
     /// What must not leave.
     fn valuables(&self) -> impl Iterator<Item = &Arc<Secret>> {
         let inner = matches!(self.parts, Parts::Signature(_));
         let whole = (!inner).then_some(&self.secret);
-        let inner = self.derived.iter().filter(move |_| inner);
-        whole.into_iter().chain(inner)
+        whole.into_iter().chain(&self.derived)
     }
 }
 
-/// Why a credential is not available, with where it is written.
+/// Whether a credential can be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its value is the source's.
+    Fresh,
+    /// The source fails; the last value is used on for a while.
+    Stale,
+    /// There is none, or none any more.
+    Absent,
+}
+
+impl State {
+    /// The word in reports.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// What may be told of a credential.
+#[derive(Clone, Debug)]
+pub struct Status<'a> {
+    /// What is configured.
+    pub spec: &'a Spec,
+    /// Whether it can be attached.
+    pub state: State,
+    /// When its value was last known to be the source's.
+    pub obtained: Option<SystemTime>,
+    /// Why the last fetch failed, for operators.
+    pub trouble: Option<String>,
+    /// The value, to make a fingerprint of.
+    pub secret: Option<&'a Secret>,
+}
+
+impl Entry {
+    /// All that must not come back, newest first.
+    fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        let now = self.ready.iter().flat_map(Ready::secrets);
+        now.chain(&self.past)
+    }
+
+    /// All that must not leave: what was replaced may still be valid.
+    fn valuables(&self) -> impl Iterator<Item = &Arc<Secret>> {
+        let now = self.ready.iter().flat_map(Ready::valuables);
+        now.chain(&self.past)
+    }
+
+    /// What the next value replaces, newest first.
+    fn replaced(&self) -> Vec<Arc<Secret>> {
+        let mut past: Vec<Arc<Secret>> = Vec::new();
+        for secret in self.secrets() {
+            if past.len() < PAST && !past.iter().any(|known| same(known, secret)) {
+                past.push(Arc::clone(secret));
+            }
+        }
+        past
+    }
+
+    /// The value, if it may be used at `now`; or why not.
+    fn usable(&self, now: Instant) -> Result<&Ready, Unusable<'_>> {
+        let cause = self.trouble.as_ref().map(|trouble| &*trouble.cause);
+        let Some(ready) = &self.ready else {
+            return Err(Unusable::Cause(cause.unwrap_or(&Cause::Pending)));
+        };
+        if ready.expires.is_some_and(|end| end <= now) {
+            return Err(cause.map_or(Unusable::Expired, Unusable::Cause));
+        }
+        match &self.trouble {
+            Some(trouble) if trouble.usable_until <= now => Err(Unusable::Cause(&trouble.cause)),
+            Some(_) | None => Ok(ready),
+        }
+    }
+
+    fn state(&self, now: Instant) -> State {
+        match (self.usable(now), &self.trouble) {
+            (Err(_), _) => State::Absent,
+            (Ok(_), Some(_)) => State::Stale,
+            (Ok(_), None) => State::Fresh,
+        }
+    }
+}
+
+enum Unusable<'a> {
+    Cause(&'a Cause),
+    Expired,
+}
+
+/// Why a credential is not fresh, with where it is written.
 #[derive(Debug)]
 pub struct Problem {
     /// Which one.
@@ -77,28 +200,22 @@ pub struct Problem {
     /// Where it is written.
     pub place: Place,
     /// What is wrong.
-    pub cause: Cause,
+    pub cause: Arc<Cause>,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: credential `{}`: {}",
-            self.place, self.name, self.cause
-        )
+        let cause = self.cause.in_full();
+        write!(f, "{}: credential `{}`: {cause}", self.place, self.name)
     }
 }
 
-impl std::error::Error for Problem {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.cause)
-    }
-}
+impl std::error::Error for Problem {}
 
 impl Store {
-    /// Reads all secrets. Never fails as a whole: what cannot be had is told as a problem and
-    /// kept as unavailable. A value that did not change since `previous` keeps its generation.
+    /// Reads all local secrets; what has to be fetched is pending, or as in `previous`. Never
+    /// fails as a whole: what cannot be had is told as a problem. A value that did not change
+    /// since `previous` keeps its generation.
     #[must_use]
     pub fn load(specs: Vec<Spec>, previous: Option<&Self>) -> (Self, Vec<Problem>) {
         Self::load_with(specs, previous, &|name| std::env::var_os(name))
@@ -116,20 +233,22 @@ impl Store {
         };
         let mut problems = Vec::new();
         for spec in specs {
-            let ready = match store.prepare(&spec, previous, lookup) {
-                Ok(ready) => Some(ready),
-                Err(cause) => {
-                    problems.push(Problem {
-                        name: spec.name.clone(),
-                        place: spec.place.clone(),
-                        cause,
-                    });
-                    None
-                }
+            let spec = Arc::new(spec);
+            let before = previous.and_then(|store| store.entries.get(&spec.name));
+            let entry = if spec.is_fetched() {
+                Self::pending(before, &spec)
+            } else {
+                let fetched = spec.source.read(lookup).map(Fetched::from);
+                store.entry(before, &spec, fetched, Instant::now())
             };
-            store
-                .entries
-                .insert(spec.name.clone(), Entry { spec, ready });
+            if let Some(trouble) = &entry.trouble {
+                problems.push(Problem {
+                    name: spec.name.clone(),
+                    place: spec.place.clone(),
+                    cause: Arc::clone(&trouble.cause),
+                });
+            }
+            store.entries.insert(spec.name.clone(), Arc::new(entry));
         }
         // Those without a secret too: an agent holds their stand-ins all the same.
         let specs = store.entries.values().map(|entry| &entry.spec);
@@ -141,36 +260,119 @@ impl Store {
         (store, problems)
     }
 
-    fn prepare(
+    /// This store with what came of fetching the secret of `spec`; `None` where that changes
+    /// nothing, or where the configuration has moved on meanwhile.
+    #[must_use]
+    pub fn with(&self, spec: &Spec, fetched: Result<Fetched, Cause>) -> Option<Self> {
+        let before = self
+            .entries
+            .get(&spec.name)
+            .filter(|entry| *entry.spec == *spec)?;
+        let mut store = self.clone();
+        let entry = store.entry(Some(before), &before.spec, fetched, Instant::now());
+        store.entries.insert(spec.name.clone(), Arc::new(entry));
+        Some(store)
+    }
+
+    /// Whether both hold the same values, whatever their states.
+    #[must_use]
+    pub fn same_values(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+
+    /// What is known of a secret that has to be fetched.
+    fn pending(before: Option<&Arc<Entry>>, spec: &Arc<Spec>) -> Entry {
+        let past = before.map(|entry| entry.replaced()).unwrap_or_default();
+        let blank = Entry {
+            spec: Arc::clone(spec),
+            ready: None,
+            trouble: None,
+            past,
+        };
+        let Some(before) = before.filter(|entry| is_same_value(&entry.spec, spec)) else {
+            return blank;
+        };
+        Entry {
+            spec: Arc::clone(spec),
+            ..Entry::clone(before)
+        }
+    }
+
+    fn entry(
         &mut self,
-        spec: &Spec,
-        previous: Option<&Self>,
-        lookup: Lookup<'_>,
-    ) -> Result<Ready, Cause> {
-        let secret = Arc::new(spec.source.read(lookup)?);
-        let parts = spec.attach.parts(&secret)?;
-        let before = previous.and_then(|store| store.entries.get(&spec.name));
-        let past = before.map(Entry::past).unwrap_or_default();
+        before: Option<&Arc<Entry>>,
+        spec: &Arc<Spec>,
+        fetched: Result<Fetched, Cause>,
+        now: Instant,
+    ) -> Entry {
+        let ready = fetched.and_then(|fetched| {
+            let secret = Arc::new(fetched.secret);
+            Ok(Value {
+                parts: spec.attach.parts(&secret)?,
+                secret,
+                beside: fetched.beside,
+                lifetime: fetched.lifetime,
+            })
+        });
+        match ready {
+            Ok(value) => self.ready(before, spec, value, now),
+            Err(cause) => {
+                let mut entry = Self::pending(before, spec);
+                let failing = entry.trouble.take().map(|trouble| trouble.usable_until);
+                entry.trouble = Some(Trouble {
+                    cause: Arc::new(cause),
+                    usable_until: failing.unwrap_or_else(|| later(now, spec.stale_for)),
+                });
+                entry
+            }
+        }
+    }
+
+    fn ready(
+        &mut self,
+        before: Option<&Arc<Entry>>,
+        spec: &Arc<Spec>,
+        value: Value,
+        now: Instant,
+    ) -> Entry {
+        let expires = value.lifetime.map(|lifetime| later(now, lifetime));
+        let obtained = SystemTime::now();
         let unchanged = before
             .filter(|entry| entry.spec.attach == spec.attach)
             // A connection made for less is none for a credential that asks for more.
             .filter(|entry| entry.spec.pinning == spec.pinning)
-            .and_then(|entry| entry.ready.as_ref())
-            .filter(|ready| same(&ready.secret, &secret));
-        let (generation, past) = if let Some(ready) = unchanged {
-            (ready.generation, ready.past.clone())
-        } else {
-            self.generation = self.generation.saturating_add(1);
-            (self.generation, past)
-        };
-        let derived = spec.attach.derived(&secret).into_iter().map(Arc::new);
-        Ok(Ready {
-            derived: derived.chain(parts.inner()).collect(),
-            past,
-            secret,
-            parts,
-            generation,
-        })
+            .and_then(|entry| Some((entry, entry.ready.as_ref()?)))
+            .filter(|(_, ready)| same(&ready.secret, &value.secret));
+        if let Some((entry, ready)) = unchanged {
+            return Entry {
+                spec: Arc::clone(spec),
+                ready: Some(Ready {
+                    obtained,
+                    expires,
+                    ..ready.clone()
+                }),
+                trouble: None,
+                past: entry.past.clone(),
+            };
+        }
+        self.generation = self.generation.saturating_add(1);
+        let mut derived = spec.attach.derived(&value.secret);
+        derived.extend(value.beside);
+        let derived = derived.into_iter().map(Arc::new);
+        let derived = derived.chain(value.parts.inner()).collect();
+        Entry {
+            spec: Arc::clone(spec),
+            ready: Some(Ready {
+                derived,
+                secret: value.secret,
+                parts: value.parts,
+                generation: self.generation,
+                obtained,
+                expires,
+            }),
+            trouble: None,
+            past: before.map(|entry| entry.replaced()).unwrap_or_default(),
+        }
     }
 
     /// What to attach to a request for `authority`.
@@ -201,10 +403,17 @@ impl Store {
         if !entry.spec.hosts.contains(&authority.host) {
             return refuse(format!("may not go to {}", authority.host));
         }
-        let Some(ready) = &entry.ready else {
-            return refuse("has no secret at the gateway just now".to_owned());
+        let ready = match entry.usable(Instant::now()) {
+            Ok(ready) => ready,
+            Err(Unusable::Cause(cause)) => {
+                return refuse(format!("is not available: {}", cause.brief()));
+            }
+            Err(Unusable::Expired) => {
+                return refuse("is not available: its last value has expired".to_owned());
+            }
         };
         let mut attachment = Attachment::new(ready.generation);
+        attachment.minted = entry.spec.mint.is_some();
         if entry.spec.pinning != Pinning::Any {
             attachment.pinned.push(Pinned {
                 name: name.clone(),
@@ -224,13 +433,8 @@ impl Store {
     /// Whether `text` holds one of the secrets, whole.
     #[must_use]
     pub fn is_within(&self, text: &[u8]) -> bool {
-        let secrets = self
-            .entries
-            .values()
-            .filter_map(|entry| entry.ready.as_ref());
-        secrets
-            .flat_map(Ready::valuables)
-            .map(|secret| secret.expose())
+        self.secrets()
+            .map(|(_, secret)| secret.expose())
             .any(|secret| !secret.is_empty() && memchr::memmem::find(text, secret).is_some())
     }
 
@@ -244,18 +448,17 @@ impl Store {
     ) -> Result<Option<Arc<Needles>>, aho_corasick::BuildError> {
         let entries = names.into_iter().filter_map(|name| self.entries.get(name));
         let values = entries.flat_map(|entry| {
-            let secrets = entry.ready.iter().flat_map(Ready::secrets);
+            let secrets = entry.secrets();
             secrets.map(|secret| (&entry.spec.name, secret.expose()))
         });
         Ok(Needles::new(values)?.map(Arc::new))
     }
 
-    /// Every secret that is at hand, for the search for secrets that leave.
+    /// Every secret that is or was at hand, newest first by name, for the search for secrets
+    /// that leave.
     pub fn secrets(&self) -> impl Iterator<Item = (&CredentialName, &Secret)> {
-        self.entries.iter().flat_map(|(name, entry)| {
-            let secrets = entry.ready.iter().flat_map(Ready::valuables);
-            secrets.map(move |secret| (name, &**secret))
-        })
+        let all = self.entries.iter();
+        all.flat_map(|(name, entry)| entry.valuables().map(move |secret| (name, &**secret)))
     }
 
     /// Finds stand-ins where they do not belong; `None` where there are none.
@@ -271,18 +474,77 @@ impl Store {
         entry.is_none_or(|entry| entry.spec.limits.admit(request))
     }
 
+    /// Whether what is attached is a token that another can be got for.
+    #[must_use]
+    pub fn is_minted(&self, name: &CredentialName) -> bool {
+        let entry = self.entries.get(name);
+        entry.is_some_and(|entry| entry.spec.mint.is_some())
+    }
+
     /// Every configured name, in order.
     pub fn names(&self) -> impl Iterator<Item = &CredentialName> {
         self.entries.keys()
     }
 
-    /// Whether this credential is configured and its secret at hand.
+    /// What each value is fetched by.
+    pub fn specs(&self) -> impl Iterator<Item = &Arc<Spec>> {
+        self.entries.values().map(|entry| &entry.spec)
+    }
+
+    /// How each credential is now, in order of name.
+    pub fn status(&self) -> impl Iterator<Item = Status<'_>> {
+        let now = Instant::now();
+        self.entries.values().map(move |entry| Status {
+            spec: &entry.spec,
+            state: entry.state(now),
+            obtained: entry.ready.as_ref().map(|ready| ready.obtained),
+            trouble: entry.trouble.as_ref().map(|it| it.cause.in_full()),
+            secret: entry.ready.as_ref().map(|ready| &*ready.secret),
+        })
+    }
+
+    /// Whether this credential has still to be fetched for the first time, or again because
+    /// it expired: then waiting for that may help.
+    #[must_use]
+    pub fn is_pending(&self, name: &CredentialName) -> bool {
+        let entry = self.entries.get(name);
+        entry.is_some_and(|entry| {
+            let missing = match entry.usable(Instant::now()) {
+                Ok(_) => false,
+                Err(Unusable::Expired) => true,
+                Err(Unusable::Cause(cause)) => matches!(cause, Cause::Pending),
+            };
+            missing && entry.spec.is_fetched()
+        })
+    }
+
+    /// Which value of this credential may be attached now.
+    #[must_use]
+    pub fn generation(&self, name: &CredentialName) -> Option<u64> {
+        let ready = self.entries.get(name)?.usable(Instant::now()).ok()?;
+        Some(ready.generation)
+    }
+
+    /// Whether this credential is configured and can be attached.
     #[must_use]
     pub fn available(&self, name: &CredentialName) -> bool {
-        self.entries
-            .get(name)
-            .is_some_and(|entry| entry.ready.is_some())
+        let entry = self.entries.get(name);
+        entry.is_some_and(|entry| entry.usable(Instant::now()).is_ok())
     }
+}
+
+/// Whether a value got for the one is a value for the other.
+fn is_same_value(one: &Spec, other: &Spec) -> bool {
+    one.source == other.source
+        && one.mint == other.mint
+        && one.attach == other.attach
+        && one.pinning == other.pinning
+}
+
+/// Beyond what the clock can tell is as good as never.
+fn later(now: Instant, by: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(by.min(YEAR)).unwrap_or(now)
 }
 
 /// Compares in a time that depends on the lengths only.
@@ -312,6 +574,9 @@ mod tests {
             attach: Attach::Bearer,
             limits: Limits::default(),
             pinning: Pinning::Any,
+            mint: None,
+            refresh: Duration::from_secs(2),
+            stale_for: Duration::from_secs(3600),
         }
     }
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Active, Believed, Echoes, Gateway, RecordLimit, RefusalLimit, Settings, Timeouts, TrustLog,
+    Active, Believed, Echoes, Gateway, Origin, RecordLimit, RefusalLimit, Settings, Timeouts,
+    TrustLog,
 };
 use crate::audit::{self, Log};
 use crate::ca::{CertificateAuthority, LeafSettings, Leaves};
@@ -35,9 +37,10 @@ use crate::net::listen::{bind_tcp, bind_udp};
 use crate::net::lookups::LookupLimits;
 use crate::net::own::OwnAddresses;
 use crate::net::resolve::{Resolver, ResolverSettings};
-use crate::policy::Mode;
 use crate::policy::agents::DEFAULT;
+use crate::policy::{Mode, Policy};
 use crate::secret::Secret;
+use crate::sources::{FetchSettings, Fetcher, Keeper, Report};
 use crate::tls::{AgentTls, UpstreamTls};
 
 /// Connections that may wait to be accepted.
@@ -145,6 +148,7 @@ pub async fn assemble_with_ca(
     let active = active(&loaded, 1, &Believed::new(tls), None)?;
     let leaves = leaves(config, ca.await?, &metrics)?;
     let (settings, limits) = (settings(config), &config.limits);
+    let fetcher = Fetcher::new(fetching(config, dialler.clone())?);
     let gateway = Arc::new(Gateway {
         connections: Shares::new(limits.connections, limits.connections_per_agent),
         requests: Shares::new(usize::MAX, limits.requests_per_agent),
@@ -153,6 +157,9 @@ pub async fn assemble_with_ca(
         refusals: RefusalLimit::new(limits.refusals_per_second),
         refused_records: RecordLimit::new(limits.refused_connection_records_per_second),
         active: ArcSwap::from_pointee(active),
+        replacing: Mutex::default(),
+        keeper: Keeper::new(fetcher),
+        report: Report::new(&config.state_dir),
         fingerprints: Arc::new(FingerprintKey::random().during("cannot make a key")?),
         agent_tls: AgentTls::new().during("cannot set up TLS for agents")?,
         leaves,
@@ -165,11 +172,26 @@ pub async fn assemble_with_ca(
         tasks: TaskTracker::new(),
     });
     gateway.show_policy(SystemTime::now());
+    gateway.keep_credentials();
     Ok(gateway)
 }
 
+/// How secrets and tokens are fetched: tokens as servers are dialled for agents.
+///
+/// # Errors
+/// There is nobody to trust.
+pub fn fetching(config: &Config, dialler: Arc<Dialler>) -> Result<FetchSettings, StartError> {
+    let tls = UpstreamTls::with_sessions(&config.upstream.trust, &config.upstream.crl, 1)
+        .during("cannot set up the trust in servers")?;
+    Ok(FetchSettings {
+        dialler,
+        tls,
+        state_dir: config.state_dir.clone(),
+    })
+}
+
 /// The rules and secrets of `loaded`, as one value. Secrets that cannot be had are said in
-/// the log; their rules answer 503 until a reload finds them.
+/// the log; their rules answer 503 until they are found.
 ///
 /// # Errors
 /// The TLS library refuses the CAs or pins of a rule, or none is known; a listed secret cannot
@@ -186,57 +208,89 @@ pub(super) fn active(
     }
     let (credentials, problems) = Store::load(specs, previous);
     for problem in problems {
-        let problem = with_causes(&problem);
-        tracing::error!("{problem}; rules that attach it answer 503 until a reload finds it");
+        let instead = if credentials.available(&problem.name) {
+            "its last value is used on for now"
+        } else {
+            "rules that attach it answer 503 until it is found"
+        };
+        tracing::error!("{problem}; {instead}");
     }
-    let detectors = detectors(loaded, &credentials)?;
     let policy = loaded.policy(generation);
     if policy.mode() == Mode::Observe {
         tracing::warn!("mode is \"observe\": what no rule allows is recorded and let through");
     }
     let configured = loaded.agents.iter().map(|agent| agent.name.clone());
-    let agents = configured.chain([AgentName::new(DEFAULT)]);
-    let echoes = Echoes::new(&policy, agents, &credentials);
     let believed = believed
         .of_rules(&loaded.believed)
         .during("cannot set up the trust of a rule in servers")?;
-    Ok(Active {
-        policy,
+    let origin = Origin {
+        detectors: loaded.detectors.clone(),
+        listed: listed(&loaded.secrets)?,
+        agents: configured.chain([AgentName::new(DEFAULT)]).collect(),
+    };
+    Ok(Active::new(
+        policy.into(),
         credentials,
         believed,
-        echoes,
-        detectors: detectors.into(),
-    })
+        origin.into(),
+    ))
 }
 
-/// The detectors of the configuration, and those of each secret that the gateway holds or
-/// that is listed.
-fn detectors(loaded: &Loaded, credentials: &Store) -> Result<Detectors, StartError> {
-    let mut all = loaded.detectors.clone();
-    let mut add = |name: &str, what: &str, secret: &Secret| {
-        let known = Detector::of_secret(name, what, secret);
-        if known.is_empty() {
-            tracing::warn!("the {what} is too short to be looked for in what leaves");
+impl Active {
+    /// With what is made of the secrets.
+    pub(super) fn new(
+        policy: Arc<Policy>,
+        credentials: Store,
+        believed: Believed,
+        origin: Arc<Origin>,
+    ) -> Self {
+        let echoes = Echoes::new(&policy, origin.agents.iter().cloned(), &credentials);
+        Self {
+            policy,
+            echoes: echoes.into(),
+            detectors: detectors(&origin, &credentials).into(),
+            believed,
+            credentials,
+            origin,
         }
-        all.extend(known);
-    };
-    for (name, secret) in credentials.secrets() {
-        let what = format!("secret of the gateway's credential `{name}`");
-        add(&format!("credential:{name}"), &what, secret);
     }
+}
+
+/// The operator's secrets, each with what detects it.
+fn listed(secrets: &[ListedSecret]) -> Result<Vec<Detector>, StartError> {
+    let mut all = Vec::new();
     for ListedSecret {
         name,
         place,
         source,
-    } in &loaded.secrets
+    } in secrets
     {
         let secret = source
-            .secret()
+            .read_now()
             .during(&format!("{place}: secret `{name}`"))?;
         let what = format!("secret `{name}` of the operator's list");
-        add(&format!("secret:{name}"), &what, &secret);
+        all.extend(known(&format!("secret:{name}"), &what, &secret));
     }
-    Ok(Detectors::new(all))
+    Ok(all)
+}
+
+/// The detectors of the configuration, and those of each secret that the gateway holds.
+fn detectors(origin: &Origin, credentials: &Store) -> Detectors {
+    let mut all = origin.detectors.clone();
+    for (name, secret) in credentials.secrets() {
+        let what = format!("secret of the gateway's credential `{name}`");
+        all.extend(known(&format!("credential:{name}"), &what, secret));
+    }
+    all.extend(origin.listed.iter().cloned());
+    Detectors::new(all)
+}
+
+fn known(name: &str, what: &str, secret: &Secret) -> Vec<Detector> {
+    let known = Detector::of_secret(name, what, secret);
+    if known.is_empty() {
+        tracing::warn!("the {what} is too short to be looked for in what leaves");
+    }
+    known
 }
 
 /// The state folder belongs to the gateway alone; the CA refuses one that is open to others.

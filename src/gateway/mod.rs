@@ -9,8 +9,10 @@ mod answers;
 pub mod assemble;
 mod believed;
 mod connection;
+mod credentials;
 mod drain;
 mod echoes;
+mod onward;
 mod outcome;
 mod refusals;
 mod reload;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 pub use self::accept::serve;
@@ -36,7 +39,7 @@ pub use self::trust::TrustLog;
 use crate::audit::Log;
 use crate::ca::Leaves;
 use crate::credential::Store;
-use crate::dlp::Detectors;
+use crate::dlp::{Detector, Detectors};
 use crate::http::canonical::HeadBounds;
 use crate::http::h1::HeadLimits;
 use crate::http::scan::FingerprintKey;
@@ -48,6 +51,7 @@ use crate::net::limits::Shares;
 use crate::net::lookups::Asker;
 use crate::net::own::OwnAddresses;
 use crate::policy::Policy;
+use crate::sources::{Keeper, Report};
 use crate::tls::AgentTls;
 
 /// Bounds of the agent's leg.
@@ -119,15 +123,26 @@ impl Settings {
 #[derive(Debug)]
 pub struct Active {
     /// Who may do what.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// What is attached.
     pub credentials: Store,
     /// Which servers are believed.
     pub believed: Believed,
     /// What must not come back.
-    pub echoes: Echoes,
+    pub echoes: Arc<Echoes>,
     /// What must not leave, the secrets of `credentials` among it.
     pub detectors: Arc<Detectors>,
+    /// What `detectors` and `echoes` are made of beside the secrets.
+    origin: Arc<Origin>,
+}
+
+/// What the configuration brought.
+#[derive(Debug)]
+struct Origin {
+    detectors: Vec<Detector>,
+    /// Those of the operator's secrets.
+    listed: Vec<Detector>,
+    agents: Vec<AgentName>,
 }
 
 impl Active {
@@ -145,6 +160,12 @@ impl Active {
 pub struct Gateway {
     /// Rules and secrets; read through [`Gateway::active`].
     pub active: ArcSwap<Active>,
+    /// Held by whoever replaces them.
+    replacing: Mutex<()>,
+    /// Keeps the secrets fresh.
+    pub keeper: Keeper,
+    /// What is told of credentials to other commands.
+    report: Report,
     /// Handshakes with agents.
     pub agent_tls: AgentTls,
     /// Certificates for them.

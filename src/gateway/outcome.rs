@@ -1,8 +1,8 @@
 //! Step 12, record: one object knows how a request ended, and writes the record and the
 //! metrics from that, exactly once, also when the task is cancelled or panics.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
@@ -49,6 +49,8 @@ pub struct Outcome<'a> {
     received: Arc<Passed>,
     echo: Echo,
     drain: &'a Drain,
+    /// In place of `echo`, once a newer credential is attached than there was at first.
+    newer_echo: OnceLock<Echo>,
     /// Why responses to the agent cannot be looked at.
     blind: Option<Refusal>,
     found: Arc<Found>,
@@ -122,6 +124,7 @@ impl<'a> Outcome<'a> {
                 connection.gateway.metrics.clone(),
             ),
             drain: &connection.drain,
+            newer_echo: OnceLock::new(),
             blind,
             found: Arc::default(),
             state: Mutex::new(State {
@@ -158,7 +161,21 @@ impl<'a> Outcome<'a> {
 
     /// Keeps credentials from the agent.
     pub fn echo(&self) -> &Echo {
-        &self.echo
+        self.newer_echo.get().unwrap_or(&self.echo)
+    }
+
+    /// From now on also keeps from the agent what was not there when the request began.
+    ///
+    /// # Errors
+    /// That cannot be looked for.
+    pub fn look_for(&self, active: Option<&Active>) -> Result<(), Refusal> {
+        if let Some(active) = active {
+            let needles = active.echoes.of(&self.agent)?;
+            let newer = self.echo.looking_for(needles);
+            // At most one newer value is attached to a request.
+            let _ = self.newer_echo.set(newer);
+        }
+        Ok(())
     }
 
     /// Whether the server's response could be looked at.

@@ -1,5 +1,6 @@
 //! New rules and secrets while connections run: all of them at once, or none.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Gateway;
@@ -13,7 +14,8 @@ impl Gateway {
     /// Puts new rules and secrets in force. Requests that run keep those they began with;
     /// the next request of any connection gets the new ones. Pooled connections are kept: a
     /// changed secret has a new generation, and so another key.
-    pub fn apply(&self, loaded: &Loaded) {
+    pub fn apply(self: &Arc<Self>, loaded: &Loaded) {
+        let replacing = self.replacing.lock();
         let old = self.active();
         let generation = old.policy.generation().saturating_add(1);
         let new = active(loaded, generation, &old.believed, Some(&old.credentials));
@@ -22,6 +24,8 @@ impl Gateway {
             Err(error) => return self.reject(&error.to_string()),
         };
         self.active.store(new.into());
+        drop(replacing);
+        self.keep_credentials();
         self.metrics.state.reload(Reload::Applied);
         self.show_policy(SystemTime::now());
         tracing::info!(generation, "new rules are in force");
@@ -48,12 +52,7 @@ impl Gateway {
         self.metrics
             .state
             .policy(active.policy.generation(), enforcing, at);
-        let credentials = &active.credentials;
-        self.metrics.credentials.refresh(
-            credentials
-                .names()
-                .map(|name| (name, !credentials.available(name))),
-        );
+        self.show_credentials();
     }
 
     fn record_reload(&self, generation: u64, failure: Option<&str>) {

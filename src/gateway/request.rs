@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::Active;
 use super::connection::Connection;
+use super::onward::Onward;
 use super::outcome::{self, INTERIM, Outcome};
 use super::serve::{LINGER_BYTES, LINGER_TIME};
 use super::websocket::{self, Opened};
@@ -17,13 +18,12 @@ use crate::error::{Reason, Refusal};
 use crate::http::body::{Body, BodyError};
 use crate::http::canonical::canonical;
 use crate::http::raw::RawHead;
-use crate::http::redact::Agentward;
 use crate::http::refusal::{self, Dialect};
 use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::swap;
-use crate::http::upstream::{Exchange, Extras, Key, Outgoing, Switched};
+use crate::http::upstream::{Extras, Key, Outgoing, Switched};
 use crate::http::websocket::Offer;
 use crate::name::CredentialName;
 use crate::policy::rule::{Cookies, Dlp, OnLimit};
@@ -125,8 +125,11 @@ async fn answer(
     )?; // 5
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
-    let attached = attachment(active, &allowed)?;
-    let Attached { attachment, names } = attached;
+    let gateway = &connection.gateway;
+    let fetched = gateway.fetched(active, allowed.rule()).await;
+    let active = fetched.as_deref().unwrap_or(active);
+    outcome.look_for(fetched.as_deref())?;
+    let Attached { attachment, names } = attachment(active, &allowed)?;
     let mut allowed = strip(allowed, attachment.as_ref(), outcome)?; // 7
     websocket::check(offer.as_ref(), &mut allowed)?;
     let scanner = scanner(connection, active, &allowed, outcome);
@@ -140,31 +143,27 @@ async fn answer(
     if let Some(scanner) = scanner {
         body = scanner.body(&allowed.request().headers, body)?;
     }
-    if let Some(guard) = active.credentials.guard() {
-        let request = allowed.request();
-        let rewriter = attachment.as_ref().and_then(|it| it.rewriter(request));
-        body = swap::body(body, rewriter, guard)?;
-    }
+    body = swap(active, &allowed, attachment.as_ref(), body)?;
     let tls = active.believed.by(allowed.rule().map(Arc::as_ref));
     let key = key(tls.profile(), &allowed, names, outcome);
     let cookies = allowed.rule().map_or(Cookies::Pass, |rule| rule.cookies);
+    let renewable = attachment.as_ref().is_some_and(Attachment::is_renewable) && fetched.is_none();
     let mut outgoing = Outgoing::new(allowed, attachment, extras); // 9
     outgoing.sign(&body)?;
     outcome.attached(&key.credentials);
-    let exchange = Exchange {
-        asker: active.asker(outcome.agent(), &key.authority.host),
+    let onward = Onward {
+        connection,
+        active,
         tls,
-        key: &key,
-        outgoing: &outgoing,
-        agentward: Agentward {
-            responder,
-            echo: outcome.echo(),
-        },
+        responder,
+        outcome,
     };
-    let upstreams = &connection.gateway.upstreams;
     let (arrived, switched) = match &offer {
-        None => (upstreams.send(exchange, body).await?, None), // 10
-        Some(offer) => Box::pin(upstreams.upgrade(exchange, offer)).await?,
+        None => (
+            onward.send(key, &mut outgoing, body, renewable).await?,
+            None,
+        ), // 10
+        Some(offer) => onward.upgrade(key, &outgoing, offer).await?,
     };
     outcome.arrived(&arrived);
     let mut response = arrived.response;
@@ -182,6 +181,20 @@ fn extras(connection: &Connection, raw: &RawHead, has_body: bool, outcome: &Outc
         body_limit: connection.gateway.settings.body_bytes,
         expects_continue: has_body && raw.expects_continue == Ok(true),
     }
+}
+
+/// Step 9, in bodies: stand-ins become secrets, and are refused anywhere else.
+fn swap(
+    active: &Active,
+    allowed: &Allowed,
+    attachment: Option<&Attachment>,
+    body: Body,
+) -> Result<Body, Refusal> {
+    let Some(guard) = active.credentials.guard() else {
+        return Ok(body);
+    };
+    let rewriter = attachment.and_then(|it| it.rewriter(allowed.request()));
+    swap::body(body, rewriter, guard)
 }
 
 /// Step 6. The only way to an [`Allowed`] is the policy.

@@ -28,7 +28,8 @@ pub use self::requests::{
 pub use self::state::{AdminRefusal, Audit, AuditNumbers, Reload, State};
 pub use self::table::{Doc, FAMILIES, Kind};
 pub use self::upstream::{
-    Credentials, Dlp, DnsVerdict, Lookup, Names, OpenUpstream, Protocol, Upstream,
+    CredentialState, Credentials, Dlp, DnsVerdict, Lookup, Names, OpenUpstream, Protocol, Refresh,
+    Upstream,
 };
 use crate::name::{AgentName, RuleName};
 

@@ -107,6 +107,12 @@ table! {
         "Requests that a credential was attached to, by its name."
     CREDENTIAL_UNAVAILABLE: Gauge "credential_unavailable" ["credential"]
         "1 while the secret of a credential cannot be had, by its name."
+    CREDENTIAL_STALE: Gauge "credential_stale" ["credential"]
+        "1 while the source of a credential fails and its last value is used on, by its name."
+    CREDENTIAL_OBTAINED: Gauge "credential_obtained_timestamp_seconds" ["credential"]
+        "When the value of a credential was last fetched, in seconds since the epoch, by its name."
+    CREDENTIAL_REFRESHES: Counter "credential_refreshes_total" ["credential", "result"]
+        "Fetches of the secret of a credential that changes, by its name and result (fetched or failed)."
     ECHO_REDACTIONS: Counter "echo_redactions_total" ["credential"]
         "Echoes of a credential found in responses and kept from the agent, by its name."
     DLP_FINDINGS: Counter "dlp_findings_total" ["detector", "action"]

@@ -23,7 +23,10 @@ fn used() -> Metrics {
     metrics.credentials.attach(&CredentialName::new("key"));
     metrics
         .credentials
-        .refresh([(&CredentialName::new("key"), true)]);
+        .refresh([credential(&CredentialName::new("key"), true)]);
+    metrics
+        .credentials
+        .fetched(&CredentialName::new("key"), Refresh::Failed);
     metrics.state.nft_packets("quic_rejected", 3);
     metrics.state.limits(&["connections"]);
     metrics
@@ -32,6 +35,15 @@ fn used() -> Metrics {
     metrics.requests.finished(Duration::from_millis(20));
     metrics.dlp.found("github-token", "block");
     metrics
+}
+
+fn credential(name: &CredentialName, unavailable: bool) -> CredentialState<'_> {
+    CredentialState {
+        name,
+        unavailable,
+        stale: !unavailable,
+        obtained: Some(UNIX_EPOCH),
+    }
 }
 
 /// How many series each family has: samples, those of a histogram folded into one.
@@ -143,7 +155,7 @@ fn i9_no_family_grows_over_its_cap() {
         .collect();
     metrics
         .credentials
-        .refresh(names.iter().map(|name| (name, false)));
+        .refresh(names.iter().map(|name| credential(name, false)));
 
     let series = series(&metrics.encode());
     for (name, count) in &series {
@@ -286,12 +298,12 @@ fn a_rejected_reload_shows_and_keeps_the_generation() {
 fn credentials_that_are_gone_disappear() {
     let metrics = Metrics::new();
     let (old, new) = (CredentialName::new("old"), CredentialName::new("new"));
-    metrics.credentials.refresh([(&old, true)]);
+    metrics.credentials.refresh([credential(&old, true)]);
     has(
         &metrics,
         "portreeve_credential_unavailable{credential=\"old\"} 1",
     );
-    metrics.credentials.refresh([(&new, false)]);
+    metrics.credentials.refresh([credential(&new, false)]);
     has(
         &metrics,
         "portreeve_credential_unavailable{credential=\"new\"} 0",

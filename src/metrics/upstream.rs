@@ -1,8 +1,10 @@
 //! The way to servers: connections, credentials, names.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus::{IntCounter, IntGauge};
 
-use super::family::{Builder, ByLabel, Family, label_values};
+use super::family::{Builder, ByLabel, Family, Label as _, label_values};
 use super::table;
 use crate::name::CredentialName;
 
@@ -48,6 +50,29 @@ label_values! {
         /// The resolver failed or did not answer in time.
         Failed = "failed",
     }
+}
+
+label_values! {
+    /// How fetching the secret of a credential ended.
+    Refresh {
+        /// With a value.
+        Fetched = "fetched",
+        /// Without.
+        Failed = "failed",
+    }
+}
+
+/// How a credential is now.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialState<'a> {
+    /// Which.
+    pub name: &'a CredentialName,
+    /// It cannot be attached.
+    pub unavailable: bool,
+    /// It can, but its source fails.
+    pub stale: bool,
+    /// When its value was last fetched.
+    pub obtained: Option<SystemTime>,
 }
 
 /// Connections to servers.
@@ -107,6 +132,9 @@ impl Upstream {
 pub struct Credentials {
     attached: Family<IntCounter>,
     unavailable: Family<IntGauge>,
+    stale: Family<IntGauge>,
+    obtained: Family<IntGauge>,
+    refreshes: Family<IntCounter>,
     redacted: Family<IntCounter>,
 }
 
@@ -115,6 +143,9 @@ impl Credentials {
         Self {
             attached: builder.named(&table::CREDENTIALS_ATTACHED, 1),
             unavailable: builder.named(&table::CREDENTIAL_UNAVAILABLE, 1),
+            stale: builder.named(&table::CREDENTIAL_STALE, 1),
+            obtained: builder.named(&table::CREDENTIAL_OBTAINED, 1),
+            refreshes: builder.named(&table::CREDENTIAL_REFRESHES, 2),
             redacted: builder.named(&table::ECHO_REDACTIONS, 1),
         }
     }
@@ -129,16 +160,35 @@ impl Credentials {
         self.redacted.child(&[name.as_str()]).inc();
     }
 
-    /// Says of every configured credential whether its secret is missing. Those that are
-    /// not among them any more disappear.
-    pub fn refresh<'a>(&self, all: impl IntoIterator<Item = (&'a CredentialName, bool)>) {
-        self.unavailable.clear();
-        for (name, unavailable) in all {
+    /// Counts a fetch of the credential's secret.
+    pub fn fetched(&self, name: &CredentialName, result: Refresh) {
+        let labels = [name.as_str(), result.label()];
+        self.refreshes.child(&labels).inc();
+    }
+
+    /// Says of every configured credential how it is. Those that are not among them any more
+    /// disappear.
+    pub fn refresh<'a>(&self, all: impl IntoIterator<Item = CredentialState<'a>>) {
+        for family in [&self.unavailable, &self.stale, &self.obtained] {
+            family.clear();
+        }
+        for state in all {
+            let name = [state.name.as_str()];
             // Several may share one series when the family is full: one missing shows.
-            let gauge = self.unavailable.child(&[name.as_str()]);
-            gauge.set(gauge.get().max(i64::from(unavailable)));
-            self.attached.child(&[name.as_str()]);
-            self.redacted.child(&[name.as_str()]);
+            for (family, is) in [
+                (&self.unavailable, state.unavailable),
+                (&self.stale, state.stale),
+            ] {
+                let gauge = family.child(&name);
+                gauge.set(gauge.get().max(i64::from(is)));
+            }
+            let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).ok();
+            if let Some(obtained) = state.obtained.and_then(since) {
+                let seconds = obtained.as_secs().try_into().unwrap_or(i64::MAX);
+                self.obtained.child(&name).set(seconds);
+            }
+            self.attached.child(&name);
+            self.redacted.child(&name);
         }
     }
 }

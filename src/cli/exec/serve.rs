@@ -12,7 +12,7 @@ use super::summary::{self, Options};
 use crate::ca::CertificateAuthority;
 use crate::cli::{EXIT_FAILED, complain, harden, run as serving};
 use crate::config::{Config, Loaded};
-use crate::credential::Source;
+use crate::credential::{Source, Spec};
 use crate::gateway::assemble::{self, Sockets, StartError};
 use crate::gateway::{DrainSignal, Gateway};
 use crate::jail::{self, Greeting, link::Link};
@@ -123,10 +123,11 @@ fn sockets(link: &Link) -> Result<Option<Sockets>, StartError> {
 fn secret_variables(loaded: &Loaded) -> Vec<String> {
     let name = |source: &Source| match source {
         Source::Env(name) => Some(name.clone()),
-        Source::File(_) | Source::Systemd(_) => None,
+        Source::File(_) | Source::Systemd(_) | Source::Command { .. } | Source::Vault(_) => None,
     };
-    let sources = loaded.credentials.iter().map(|spec| &spec.source);
-    sources.filter_map(name).collect()
+    let sources = loaded.credentials.iter().flat_map(Spec::local_sources);
+    let listed = loaded.secrets.iter().map(|listed| &listed.source);
+    sources.chain(listed).filter_map(name).collect()
 }
 
 /// The variables that hold a secret, wherever the gateway has it from.

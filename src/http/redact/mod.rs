@@ -64,6 +64,15 @@ impl Echo {
         }
     }
 
+    /// The same, but looking for these; what it finds is counted together.
+    #[must_use]
+    pub fn looking_for(&self, needles: Option<Arc<Needles>>) -> Self {
+        Self {
+            needles,
+            ..self.clone()
+        }
+    }
+
     /// How many echoes were found so far.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -8,7 +8,7 @@ use http::uri::{self, PathAndQuery};
 use http::{Method, Request, Uri, Version};
 
 use crate::credential::sigv4::{Head, Payload, Signing};
-use crate::credential::{Attachment, Identity, Pinned};
+use crate::credential::{Attachment, Identity, Pinned, QueryPair};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::passing::{Passed, trailer_field};
@@ -27,6 +27,8 @@ pub struct Outgoing {
     pub scheme: Scheme,
     /// Path and query, octet for octet as decided, but for stripped and attached query keys.
     pub target: String,
+    /// How long that is without what is attached.
+    bare: usize,
     /// Stripped, set, and with the credential.
     pub headers: HeaderMap,
     /// Whether the agent takes trailers.
@@ -46,6 +48,8 @@ pub struct Outgoing {
     /// What is asked of the server.
     pub pinned: Vec<Pinned>,
     signing: Option<Signing>,
+    /// Behind `bare` in the target.
+    attached: Vec<QueryPair>,
 }
 
 /// Neither the target nor the headers, which may hold secrets.
@@ -85,18 +89,13 @@ impl Outgoing {
             own.extend(rule.remove_headers.iter().cloned());
         }
         own.extend(attachment.sets().cloned());
-        let mut request = allowed.into_request();
-        let mut target = request.target.as_str().to_owned();
-        for pair in &attachment.query {
-            pair.append_to(&mut target);
-        }
-        for (name, value) in attachment.headers {
-            request.headers.insert(name, value);
-        }
-        Self {
+        let request = allowed.into_request();
+        let target = request.target.as_str().to_owned();
+        let mut outgoing = Self {
             method: request.method,
             authority: request.authority,
             scheme: request.scheme,
+            bare: target.len(),
             target,
             headers: request.headers,
             te_trailers: extras.te_trailers,
@@ -108,6 +107,28 @@ impl Outgoing {
             identity: attachment.identity,
             pinned: attachment.pinned,
             signing: attachment.signing,
+            attached: Vec::new(),
+        };
+        outgoing.set(attachment.headers, attachment.query);
+        outgoing
+    }
+
+    /// Attaches a newer value of a credential in place of the one that is there.
+    pub fn renew(&mut self, attachment: Attachment) {
+        self.set(attachment.headers, attachment.query);
+    }
+
+    fn set(&mut self, headers: Vec<(HeaderName, HeaderValue)>, pairs: Vec<QueryPair>) {
+        for (name, value) in headers {
+            self.headers.insert(name, value);
+        }
+        for pair in pairs {
+            self.attached.retain(|known| known.key() != pair.key());
+            self.attached.push(pair);
+        }
+        self.target.truncate(self.bare);
+        for pair in &self.attached {
+            pair.append_to(&mut self.target);
         }
     }
 

@@ -1,0 +1,88 @@
+//! One fetch of one credential's value.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::client::Client;
+use super::command;
+use super::file::Signature;
+use super::tokens;
+use super::vault::{self, Session};
+use crate::credential::{Cause, Fetched, Mint, Source, Spec};
+use crate::net::dial::Dialler;
+use crate::tls::UpstreamTls;
+
+/// What fetching takes.
+pub struct FetchSettings {
+    /// Dials token endpoints: their addresses are judged as those of all servers are.
+    pub dialler: Arc<Dialler>,
+    /// Verifies them, and vaults without a CA of their own.
+    pub tls: UpstreamTls,
+    /// Where refresh tokens that servers have replaced are kept.
+    pub state_dir: PathBuf,
+}
+
+/// Fetches values. Shared by all tasks.
+pub struct Fetcher {
+    client: Client,
+    state_dir: PathBuf,
+}
+
+/// What one credential's task remembers from fetch to fetch.
+#[derive(Default)]
+pub struct Memory {
+    signature: Option<Signature>,
+    session: Session,
+}
+
+impl Fetcher {
+    /// With these settings.
+    #[must_use]
+    pub fn new(settings: FetchSettings) -> Self {
+        Self {
+            client: Client::new(settings.dialler, settings.tls),
+            state_dir: settings.state_dir,
+        }
+    }
+
+    /// Fetches the value of `spec`; `None` where the source is what it was at the last fetch.
+    pub async fn fetch(&self, spec: &Spec, memory: &mut Memory) -> Option<Result<Fetched, Cause>> {
+        if spec.mint.is_none()
+            && let Some(path) = spec.source.watched_file()
+        {
+            // Before it is read: what changes in between shows at the next look.
+            let signature = Some(Signature::of(&path));
+            if memory.signature == signature {
+                return None;
+            }
+            memory.signature = signature;
+        }
+        Some(self.value(spec, memory).await)
+    }
+
+    async fn value(&self, spec: &Spec, memory: &mut Memory) -> Result<Fetched, Cause> {
+        let secret = match &spec.source {
+            Source::File(_) | Source::Env(_) | Source::Systemd(_) => {
+                Fetched::from(spec.source.read_now()?)
+            }
+            Source::Command { argv, timeout } => command::run(argv, *timeout).await?.into(),
+            Source::Vault(vault) => vault::read(&self.client, vault, &mut memory.session).await?,
+        };
+        let client = &self.client;
+        match &spec.mint {
+            None => Ok(secret),
+            Some(Mint::OAuth2(oauth2)) => {
+                tokens::oauth2(client, oauth2, secret.secret, &self.refresh_file(spec)).await
+            }
+            Some(Mint::GithubApp(app)) => tokens::github_app(client, app, &secret.secret).await,
+            Some(Mint::GcpServiceAccount(account)) => {
+                tokens::gcp(client, account, &secret.secret).await
+            }
+        }
+    }
+
+    fn refresh_file(&self, spec: &Spec) -> PathBuf {
+        let folder = self.state_dir.join("refresh-tokens");
+        folder.join(spec.name.as_str())
+    }
+}

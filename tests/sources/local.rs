@@ -1,0 +1,107 @@
+//! Files that change.
+
+use crate::common::{Answer, World, inside};
+use crate::{CONFIG, api, authorizations, get, get_until, rules, sentence, swap_secret};
+
+const FILE: &str = "secret = { file = \"../canary\" }\nrefresh = \"100ms\"\n\
+                    attach = { bearer = true }\n";
+const ONE: &str = "canary-one-5f1d";
+const TWO: &str = "canary-two-b7a3";
+
+#[test]
+fn a_file_is_read_again_when_it_changes_and_the_old_secret_is_still_redacted() {
+    inside(|| {
+        let world = World::new();
+        let server = api(&world, |request| {
+            let authorization = request.header("authorization").unwrap();
+            Answer::ok(format!("{authorization} and {ONE} or {TWO}"))
+        });
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule("rules.toml", &rules(FILE))
+            .secret("canary", ONE)
+            .start();
+        assert!(!get(&world, &gateway).text().contains(ONE));
+        assert_eq!(authorizations(&server), [format!("Bearer {ONE}")]);
+        swap_secret(&gateway, "canary", &format!("{TWO}\n"), 0o600);
+        gateway.wait_log("a new value is in force");
+        let response = get(&world, &gateway).text();
+        assert!(
+            !response.contains(ONE) && !response.contains(TWO),
+            "{response}"
+        );
+        assert_eq!(authorizations(&server)[1], format!("Bearer {TWO}"));
+        let fetched = [("credential", "api"), ("result", "fetched")];
+        assert!(gateway.metric("portreeve_credential_refreshes_total", &fetched) >= 2.0);
+    });
+}
+
+#[test]
+fn a_file_that_others_may_read_is_not_taken_and_the_last_secret_is_used_on() {
+    inside(|| {
+        let world = World::new();
+        let server = api(&world, |_| Answer::ok("fine"));
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule("rules.toml", &rules(FILE))
+            .secret("canary", ONE)
+            .start();
+        swap_secret(&gateway, "canary", TWO, 0o644);
+        let line = gateway.wait_log("its last value is used on for now");
+        assert!(
+            line.contains("credential `api`: `") && line.contains("has mode 0644"),
+            "{line}"
+        );
+        assert!(line.contains("run `chmod 0600 "), "{line}");
+        assert_eq!(get(&world, &gateway).status, 200);
+        assert_eq!(authorizations(&server), [format!("Bearer {ONE}")]);
+        let listed = gateway.command(&["credential", "list"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        for part in [
+            "api: from file ",
+            "for api.good.test; stale, ",
+            ", fingerprint ",
+            "0644",
+        ] {
+            assert!(listed.contains(part), "{part}: {listed}");
+        }
+        assert!(!listed.contains("canary-"), "{listed}");
+        let name = [("credential", "api")];
+        assert!(gateway.metric("portreeve_credential_stale", &name) > 0.5);
+        assert!(gateway.metric("portreeve_credential_unavailable", &name) < 0.5);
+        // What was loose is taken once it is not.
+        swap_secret(&gateway, "canary", TWO, 0o600);
+        gateway.wait_log("credential `api` is at hand");
+        get(&world, &gateway);
+        assert_eq!(authorizations(&server)[1], format!("Bearer {TWO}"));
+        assert!(gateway.metric("portreeve_credential_stale", &name) < 0.5);
+    });
+}
+
+#[test]
+fn a_file_that_stays_away_ends_in_503_and_its_return_ends_that() {
+    inside(|| {
+        let world = World::new();
+        let _server = api(&world, |_| Answer::ok("fine"));
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule(
+                "rules.toml",
+                &rules(&format!("{FILE}stale_for = \"200ms\"\n")),
+            )
+            .secret("canary", ONE)
+            .start();
+        assert_eq!(get(&world, &gateway).status, 200);
+        std::fs::remove_file(gateway.folder().join("canary")).unwrap();
+        let refused = get_until(&world, &gateway, "503", |response| response.status == 503);
+        assert_eq!(
+            sentence(&refused),
+            "the credential `api` is not available: the file of its secret is missing; \
+             ask the operator of the gateway"
+        );
+        let name = [("credential", "api")];
+        assert!(gateway.metric("portreeve_credential_unavailable", &name) > 0.5);
+        swap_secret(&gateway, "canary", TWO, 0o600);
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+    });
+}
