@@ -80,7 +80,7 @@ fn object(request: &Request) -> Vec<u8> {
 #[test]
 fn botocore_s3() {
     inside(|| {
-        with_site(&["maybe: python: boto3"], |site| {
+        with_site(&["python: boto3"], |site| {
             let mut command = site.command(python().get_program());
             command
                 .args(["-I", "-c", CLIENT])

@@ -115,7 +115,7 @@ fn tokens_are_found_through_every_encoding_and_two_of_them() {
             for size in [1, 100, 1 << 20] {
                 let (refusal, _) = run(codings, &encoded(SECRET), size);
                 let refusal = refusal.unwrap_or_else(|| panic!("{codings} {before} {size}"));
-                assert!(refusal.contains("credential `a`"), "{refusal:?}");
+                assert!(refusal.contains("detector `a`"), "{refusal:?}");
                 assert!(refusal.contains("decoded body"), "{refusal:?}");
                 let (refusal, gone) = run(codings, &encoded("clean"), size);
                 assert!(refusal.is_none(), "{codings} {before} {size} {refusal:?}");
