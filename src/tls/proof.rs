@@ -32,12 +32,13 @@ impl Pin {
         &self.0
     }
 
-    /// Reads `sha256/` and base64.
+    /// Reads `sha256/` and base64, or `sha256//` and base64 as curl writes it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?;
-        let bytes = STANDARD.decode(rest.trim_start_matches('/')).ok()?;
-        bytes.try_into().ok().map(Self)
+        // A slash may also be the first digit.
+        let read = |text: &str| STANDARD.decode(text).ok()?.try_into().ok().map(Self);
+        read(rest).or_else(|| read(rest.strip_prefix('/')?))
     }
 }
 
@@ -119,4 +120,26 @@ fn sequence(content: &[u8]) -> Vec<u8> {
     }
     der.extend_from_slice(content);
     der
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_read_as_it_is_written_whatever_its_first_digit() {
+        for key in 0..=255_u8 {
+            let pin = Pin::of(&[key]);
+            let text = pin.to_string();
+            assert_eq!(Pin::parse(&text), Some(pin));
+            assert_eq!(
+                Pin::parse(&text.replacen('/', "//", 1)),
+                Some(pin),
+                "{text}"
+            );
+        }
+        for text in ["", "sha256/", "sha256/AAAA", "sha1/AAAA", "sha256///////"] {
+            assert_eq!(Pin::parse(text), None, "{text}");
+        }
+    }
 }
