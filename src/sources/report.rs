@@ -48,6 +48,10 @@ impl Report {
     /// Writes the state of every credential, whole or not at all. A failure is told and harms
     /// nothing else.
     pub fn write(&self, store: &Store) {
+        // Where there is nothing to tell and nothing to take back, no file is made.
+        if store.names().next().is_none() && !self.file().exists() {
+            return;
+        }
         let key = self.key().ok();
         let all: Vec<_> = store
             .status()
