@@ -77,6 +77,33 @@ fn i2_no_hostile_server_name_reaches_anything() {
     });
 }
 
+/// RFC 6066 section 3: at most one name of a type; and RFC 8446 section 4.2: one extension.
+#[test]
+fn i2_two_server_names_are_none() {
+    inside(|| {
+        let town = Town::new();
+        let _gateway = town.start();
+        let (good, evil) = (&b"good.test"[..], &b"evil.test"[..]);
+        for names in [
+            &[&[good, evil][..]][..],
+            &[&[evil, good]],
+            &[&[good, good]],
+            &[&[good], &[evil]],
+            &[&[evil], &[good]],
+            &[&[good], &[good]],
+        ] {
+            let answer = first_bytes((SERVER[0], 443), hello_of(names));
+            let answer = town.world.agent.block_on(answer);
+            // An alert, or the end: no ServerHello.
+            assert!(
+                matches!(answer[..], [] | [21, 3, 3, ..]),
+                "{names:?} {answer:?}"
+            );
+        }
+        town.assert_untouched();
+    });
+}
+
 #[test]
 fn i2_no_hostile_host_reaches_anything_over_h1() {
     inside(|| {
@@ -165,19 +192,28 @@ async fn first_bytes(to: (IpAddr, u16), hello: Vec<u8>) -> Vec<u8> {
 
 /// A ClientHello of TLS 1.2 with these bytes for a name (RFC 5246 section 7.4.1.2).
 fn client_hello(name: &[u8]) -> Vec<u8> {
+    hello_of(&[&[name]])
+}
+
+/// As [`client_hello`], with these names in each `server_name` extension.
+fn hello_of(names: &[&[&[u8]]]) -> Vec<u8> {
     let vec16 = |bytes: &[u8]| {
         let length = u16::try_from(bytes.len()).unwrap();
         [&length.to_be_bytes(), bytes].concat()
     };
     let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes(), &vec16(data)[..]].concat();
-    let entry = [&[0], &vec16(name)[..]].concat();
+    let entry = |name: &&[u8]| [&[0], &vec16(name)[..]].concat();
+    let server_name = |names: &&[&[u8]]| {
+        let entries: Vec<u8> = names.iter().flat_map(entry).collect();
+        extension(0, &vec16(&entries))
+    };
     let extensions = [
-        extension(0, &vec16(&entry)),           // server_name
-        extension(10, &vec16(&[0, 29])),        // supported_groups: x25519
-        extension(11, &[1, 0]),                 // ec_point_formats: uncompressed
-        extension(13, &vec16(&[4, 3])),         // signature_algorithms: ecdsa_secp256r1_sha256
+        names.iter().flat_map(server_name).collect(),
+        extension(10, &vec16(&[0, 29])), // supported_groups: x25519
+        extension(11, &[1, 0]),          // ec_point_formats: uncompressed
+        extension(13, &vec16(&[4, 3])),  // signature_algorithms: ecdsa_secp256r1_sha256
         extension(16, &vec16(b"\x08http/1.1")), // ALPN
-        extension(23, &[]),                     // extended_master_secret
+        extension(23, &[]),              // extended_master_secret
     ];
     let body = [
         &[3, 3][..],
