@@ -26,3 +26,18 @@ pub fn process() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::dumpable_behavior;
+
+    use super::*;
+
+    #[test]
+    fn i5_no_core_is_left_and_no_peer_may_look() {
+        process();
+        let core = getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}

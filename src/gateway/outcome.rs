@@ -565,3 +565,25 @@ impl Drop for CountPanic<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The connection of the task goes with it, and nothing else does.
+    #[tokio::test]
+    async fn a_panic_ends_its_task_and_is_counted() {
+        let metrics = Arc::new(Metrics::new());
+        let (agent, mut gateway) = tokio::io::duplex(64);
+        let counting = metrics.clone();
+        let task = tokio::spawn(async move {
+            let _panics = CountPanic(&counting);
+            let _connection = agent;
+            assert!(counting.encode().is_empty(), "as told");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        let read = tokio::io::AsyncReadExt::read(&mut gateway, &mut [0]).await;
+        assert_eq!(read.unwrap(), 0);
+        assert!(metrics.encode().contains("portreeve_panics_total 1\n"));
+    }
+}

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, Metadata, ResponseCode};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -13,6 +14,9 @@ use crate::common::events::Events;
 
 /// Where it listens, UDP and TCP: the default of [`crate::town::Config`].
 pub const ADDRESS: (IpAddr, u16) = (IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 2)), 53);
+
+/// The most canonical names in one answer.
+const CHAIN_MAX: usize = 20;
 
 /// The addresses of a name, of IPv6 or of IPv4.
 type Script = Arc<dyn Fn(&str, bool) -> Vec<IpAddr> + Send + Sync>;
@@ -37,9 +41,20 @@ impl NameServer {
         ttl: u32,
         script: impl Fn(&str, bool) -> Vec<IpAddr> + Send + Sync + 'static,
     ) -> Self {
+        Self::with_aliases(ns, ttl, &[], script)
+    }
+
+    /// The same with canonical names: each name of `aliases` is one for the name beside it. The
+    /// answer has the whole chain, up to [`CHAIN_MAX`] records of it.
+    pub fn with_aliases(
+        ns: &Ns,
+        ttl: u32,
+        aliases: &'static [(&str, &str)],
+        script: impl Fn(&str, bool) -> Vec<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
         let asked = Events::new();
         let (script, sink): (Script, _) = (Arc::new(script), asked.clone());
-        let answer = Arc::new(move |query: &[u8]| answer(&script, ttl, &sink, query));
+        let answer = Arc::new(move |query: &[u8]| answer(&script, ttl, aliases, &sink, query));
         let (udp, tcp) = ns.block_on(async {
             let udp = UdpSocket::bind(ADDRESS).await.unwrap();
             (udp, TcpListener::bind(ADDRESS).await.unwrap())
@@ -86,6 +101,7 @@ impl NameServer {
 fn answer(
     script: &Script,
     ttl: u32,
+    aliases: &[(&str, &str)],
     asked: &Events<(String, RecordType)>,
     query: &[u8],
 ) -> Vec<u8> {
@@ -99,12 +115,24 @@ fn answer(
         RecordType::AAAA => Some(true),
         _ => None,
     };
-    let addresses = v6.map(|v6| script(&name, v6)).unwrap_or_default();
+    let mut owner = question.name.clone();
+    let mut chain = Vec::new();
+    let mut last = name.as_str();
+    while let Some((_, target)) = aliases.iter().find(|(alias, _)| *alias == last)
+        && chain.len() < CHAIN_MAX
+    {
+        let target_name = Name::from_ascii(format!("{target}.")).unwrap();
+        let data = RData::CNAME(CNAME(target_name.clone()));
+        chain.push(Record::from_rdata(owner, ttl, data));
+        (owner, last) = (target_name, target);
+    }
+    let addresses = v6.map(|v6| script(last, v6)).unwrap_or_default();
     let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
     reply.metadata = Metadata::response_from_request(&query.metadata);
     if v6.is_none() {
         reply.metadata.response_code = ResponseCode::NXDomain;
     }
+    reply.answers = chain;
     for address in addresses {
         let data = match address {
             IpAddr::V4(ip) if v6 == Some(false) => RData::A(ip.into()),
@@ -114,7 +142,7 @@ fn answer(
         };
         reply
             .answers
-            .push(Record::from_rdata(question.name.clone(), ttl, data));
+            .push(Record::from_rdata(owner.clone(), ttl, data));
     }
     reply.queries.push(question);
     reply.to_vec().unwrap()

@@ -90,3 +90,64 @@ fn i8_of_a_mixed_answer_only_the_public_address_is_dialled() {
         assert_untouched(&world, &trap, LOOPBACK, 443);
     });
 }
+
+/// Names that are aliases, each with what it leads to: the last name has the addresses.
+const ALIASES: &[(&str, &str)] = &[
+    ("public.alias.test", "cdn.other.test"),
+    ("cdn.other.test", "edge.other.test"),
+    ("edge.other.test", "public.other.test"),
+    ("loopback.alias.test", "hop.other.test"),
+    ("hop.other.test", "loopback.other.test"),
+    ("metadata.alias.test", "metadata.google.internal"),
+    ("circle.alias.test", "round.other.test"),
+    ("round.other.test", "circle.alias.test"),
+    ("nowhere.alias.test", "nothing.other.test"),
+];
+
+/// The alias is the name that was allowed, and whose certificate is asked for; the addresses at
+/// the end of its chain are judged like its own.
+#[test]
+fn i8_canonical_names_lead_into_no_forbidden_network() {
+    inside(|| {
+        let world = World::new();
+        let mut tls = world.ca.server(&["public.alias.test"]);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let server = Upstream::https(&world.internet, SERVER, 443, tls, |_| Answer::ok("public"));
+        let trap = Upstream::recorder(&world.gateway, LOOPBACK, 443);
+        let _names = NameServer::with_aliases(&world.internet, 0, ALIASES, |name, v6| match name {
+            "public.other.test" => vec![SERVER[usize::from(v6)]],
+            "loopback.other.test" => vec![LOOPBACK[usize::from(v6)]],
+            "metadata.google.internal" => vec!["169.254.169.254".parse().unwrap()],
+            _ => Vec::new(),
+        });
+        let rule = RULE.replace("turning.test", "*.alias.test");
+        let gateway = start(&world, &Config::default(), &rule);
+        let agent = Agent::new(&world, &gateway);
+        for (label, refused) in [
+            ("public", None),
+            ("loopback", Some((403, "forbidden_network"))),
+            ("metadata", Some((403, "forbidden_network"))),
+            ("circle", Some((502, "name_not_found"))),
+            ("nowhere", Some((502, "name_not_found"))),
+        ] {
+            let host = format!("{label}.alias.test");
+            let response = agent.https((SERVER[0], 443), &host, get(&host, "/"));
+            match refused {
+                None => assert_eq!((response.status, reason(&response)), (200, None)),
+                Some((status, why)) => assert_refused(&response, status, why),
+            }
+        }
+        // What is at the end of a chain is no name that a rule has.
+        let host = "public.other.test";
+        let response = agent.https((SERVER[0], 443), host, get(host, "/"));
+        assert_refused(&response, 403, "no_rule");
+        let hosts: Vec<_> = server
+            .requests()
+            .iter()
+            .map(|request| request.header("host").map(str::to_owned))
+            .collect();
+        assert_eq!(hosts, [Some("public.alias.test".to_owned())]);
+        assert_untouched(&world, &trap, LOOPBACK, 443);
+        assert_eq!(world.leaked(), 0);
+    });
+}

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
 
 use crate::common::world::{OTHER, SERVER};
-use crate::common::{Answer, TestCa, Upstream, World, inside, pki};
+use crate::common::{Answer, DEADLINE, TestCa, Upstream, World, inside, pki};
 use crate::town::{Agent, Config, assert_refused, get};
 
 const TO: (IpAddr, u16) = (SERVER[0], 443);
@@ -131,6 +134,16 @@ fn i4_a_revoked_server_gets_nothing() {
     });
 }
 
+/// Says so where it is missing, and fails in CI.
+fn has_openssl() -> bool {
+    let version = Command::new("openssl").arg("version").output();
+    if let Err(error) = &version {
+        assert!(std::env::var_os("CI").is_none(), "openssl: {error}");
+        println!("skipped: openssl is not installed");
+    }
+    version.is_ok()
+}
+
 /// Runs `openssl`; it makes what no other library here would.
 fn openssl(folder: &Path, line: &str) {
     let mut command = Command::new("openssl");
@@ -142,9 +155,7 @@ fn openssl(folder: &Path, line: &str) {
 
 #[test]
 fn i4_a_weak_signature_proves_nothing() {
-    if let Err(error) = Command::new("openssl").arg("version").output() {
-        assert!(std::env::var_os("CI").is_none(), "openssl: {error}");
-        println!("skipped: openssl is not installed");
+    if !has_openssl() {
         return;
     }
     inside(|| {
@@ -198,6 +209,96 @@ fn i4_a_weak_signature_proves_nothing() {
                 assert!(server.requests().is_empty(), "{key} {hash}");
             } else {
                 assert_eq!(response.status, 200, "{}", response.text());
+            }
+        }
+    });
+}
+
+/// Ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A file server of `openssl`, which takes keys that no other server here would. It writes the
+/// name of each file that it is asked for to `asked`.
+fn openssl_server(world: &World, folder: &Path, address: IpAddr) -> Running {
+    // Line by line, so that what it says is there before what it answers.
+    let mut command = Command::new("stdbuf");
+    command.current_dir(folder);
+    command.args([
+        "-oL",
+        "openssl",
+        "s_server",
+        "-WWW",
+        "-cert",
+        "certificate",
+        "-key",
+        "key",
+    ]);
+    command.args(["-cipher", "ALL:@SECLEVEL=0"]);
+    command.args(["-accept", &format!("{address}:443")]);
+    let asked = std::fs::File::create(folder.join("asked")).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(asked);
+    let running = Running(world.internet.spawn(command));
+    let deadline = Instant::now() + DEADLINE;
+    while world
+        .internet
+        .block_on(async move { TcpStream::connect((address, 443)).await.is_err() })
+    {
+        assert!(Instant::now() < deadline, "openssl does not listen");
+    }
+    running
+}
+
+/// A CA that is believed has signed it, but the server's own key is one that can be factored.
+#[test]
+fn i4_a_server_with_a_weak_key_gets_nothing() {
+    if !has_openssl() {
+        return;
+    }
+    inside(|| {
+        let world = World::new();
+        let address = SERVER[0];
+        for (bits, refused) in [(1024, true), (2048, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            std::fs::write(folder.join("san"), "subjectAltName = DNS:good.test\n").unwrap();
+            std::fs::write(folder.join("own"), "served").unwrap();
+            for line in [
+                "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 9 \
+                 -subj /CN=own -addext keyUsage=keyCertSign",
+                &format!("req -new -newkey rsa:{bits} -nodes -keyout key -out request -subj /CN=x"),
+                "x509 -req -in request -CA ca.pem -CAkey ca.key -sha256 -days 9 -set_serial 1 \
+                 -extfile san -out certificate",
+            ] {
+                openssl(folder, line);
+            }
+            let _server = openssl_server(&world, folder, address);
+            let config = Config {
+                resolve: vec![("good.test".to_owned(), vec![address])],
+                ..Config::default()
+            };
+            let ca = std::fs::read_to_string(folder.join("ca.pem")).unwrap();
+            let builder = world.gateway_builder(&config.to_string());
+            let gateway = builder
+                .secret("believed.pem", &ca)
+                .rule("town.toml", &rule("own", "trust = [\"../believed.pem\"]"))
+                .start();
+            let agent = Agent::new(&world, &gateway);
+            let response = agent.https((address, 443), "good.test", get("good.test", "/own"));
+            let asked = std::fs::read_to_string(folder.join("asked")).unwrap();
+            if refused {
+                assert_refused(&response, 502, "upstream_certificate");
+                assert!(!asked.contains("FILE:"), "{asked}");
+            } else {
+                assert_eq!(response.text(), "served");
+                assert!(asked.contains("FILE:own"), "{asked}");
             }
         }
     });

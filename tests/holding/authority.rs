@@ -111,3 +111,18 @@ fn i13_looser_modes_are_refused_with_the_remedy() {
         gateway.start();
     });
 }
+
+/// The keys in memory stay there: no core of the gateway is ever written.
+#[test]
+fn i5_the_gateway_leaves_no_core() {
+    inside(|| {
+        let world = World::new();
+        let gateway = start(&world, "");
+        let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file"));
+        let words: Vec<_> = line.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "{line:?}");
+    });
+}
