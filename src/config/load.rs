@@ -104,7 +104,7 @@ pub fn load_for_command(
 /// The option of [`CommandLine::allow`].
 const ALLOW: &str = "--allow";
 /// Lines of the rule that each makes.
-const LINES: usize = 5;
+const LINES: usize = 6;
 
 /// The rule of one `--allow HOST[:PORT]`, of [`LINES`] lines; or what is wrong and what helps.
 fn allow_rule(number: usize, written: &str) -> Result<String, (String, String)> {
@@ -127,8 +127,10 @@ fn allow_rule(number: usize, written: &str) -> Result<String, (String, String)> 
         }
     };
     let host = toml::Value::from(host);
+    // The whole host: no path of it is told from another, so a slash in one is not either.
     Ok(format!(
-        "[[rule]]\nname = \"allow-{number}\"\nagents = [\"any\"]\nhosts = [{host}]\n{ports}\n"
+        "[[rule]]\nname = \"allow-{number}\"\nagents = [\"any\"]\nhosts = [{host}]\n\
+         encoded_slash = true\n{ports}\n"
     ))
 }
 

@@ -79,6 +79,26 @@ fn an_allowed_host_is_reached_with_its_credential_and_no_other_host() {
     });
 }
 
+/// `--allow` is about a host: methods, paths and queries of any kind, scoped packages too.
+#[test]
+fn an_option_allows_a_host_whole() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world);
+        let jail = jail(&world);
+        fs::remove_file(jail.path("config/rules/test.toml")).unwrap();
+        let jail = jail.option("--allow", "good.test");
+        let script = "curl -sS https://good.test/@scope%2fname; \
+            curl -sS -X DELETE https://good.test/b?c=%2f";
+        let output = run(&world, &jail, &["sh", "-c", script]);
+        let said = shown(&output);
+        assert!(said.contains("2 requests, 0 denied"), "{said}");
+        let requests = server.wait_requests(2);
+        let targets: Vec<_> = requests.iter().map(|request| &request.target).collect();
+        assert_eq!(targets, ["/@scope%2fname", "/b?c=%2f"]);
+    });
+}
+
 #[test]
 fn i3_a_wrong_address_leads_to_the_right_server() {
     inside(|| {
