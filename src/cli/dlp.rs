@@ -104,6 +104,9 @@ fn explain(detectors: &[Detector], name: &str, out: &mut impl Write) -> io::Resu
     for shape in &detector.written {
         writeln!(out, "  looks like   {shape}")?;
     }
+    if let Some(kind) = detector.kind {
+        writeln!(out, "  looks for    {}", kind.word())?;
+    }
     if let Some(check) = detector.check.word() {
         writeln!(out, "  must pass    {check}")?;
     }

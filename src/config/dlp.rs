@@ -18,7 +18,7 @@ use super::units::Complaint;
 use super::written::{self, Text, Texts};
 use crate::credential::Source;
 use crate::dlp::detector::ENTROPY;
-use crate::dlp::{Action, Boundary, Check as Proof, Detector, Home, Shape, ShapeError};
+use crate::dlp::{Action, Boundary, Check as Proof, Detector, Home, Kind, Shape, ShapeError};
 use crate::policy::rule::{HostPattern, Place};
 
 macro_rules! shipped {
@@ -40,6 +40,7 @@ shipped!(
     "model-apis",
     "package-registries",
     "payment",
+    "personal",
     "services",
 );
 
@@ -208,13 +209,24 @@ impl Check<'_> {
         let name = name.and_then(|text| self.parse(text, |text| plain_name(text).map(Arc::from)));
         let title = self.needed(damaged, table, "title", written.title.as_ref());
         let title = title.and_then(|text| self.parse(text, title_text));
-        let shapes = self.needed(damaged, table, "shapes", written.shapes.as_ref())?;
+        let kind = written.kind.as_ref();
+        let kind = kind.map(|text| self.word("kind", text, Kind::WORDS));
+        let shapes = match (&kind, &written.shapes) {
+            (None, shapes) => Some(self.needed(damaged, table, "shapes", shapes.as_ref())?),
+            (Some(_), None) => None,
+            (Some(_), Some(shapes)) => {
+                let message = "a detector has either `kind` or `shapes`";
+                self.error(shapes.span(), message, "make two detectors of it");
+                None
+            }
+        };
         let boundary = self.boundary(written.boundary.as_ref());
         Some(Detector {
             name: name?,
             title: title?,
-            written: texts(Some(shapes)),
-            shapes: self.shapes(shapes, boundary),
+            written: texts(shapes),
+            shapes: shapes.map_or_else(Vec::new, |shapes| self.shapes(shapes, boundary)),
+            kind: kind.flatten(),
             parts: Vec::new(),
             boundary,
             check: self.proof(written.check.as_ref()),

@@ -322,6 +322,7 @@ table! {
         name: Option<Text>,
         title: Option<Text>,
         shapes: Option<Texts>,
+        kind: Option<Text>,
         check: Option<Text>,
         boundary: Option<Text>,
         entropy: Option<Spanned<f64>>,

@@ -212,7 +212,7 @@ fn key_body(token: &[u8]) -> bool {
 }
 
 /// Decodes Base58 and takes the checksum off: the first four bytes of SHA-256 twice.
-fn base58check(token: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base58check(token: &[u8]) -> Option<Vec<u8>> {
     let mut data: Vec<u8> = Vec::new();
     for byte in token {
         let mut carry = BASE58.iter().position(|known| known == byte)?;

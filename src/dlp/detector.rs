@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::Check;
 use super::engine::{Boundary, Engine, Finding, Pattern};
+use super::kind::Kind;
 use super::known;
 use super::parts::Part;
 use super::shape::Shape;
@@ -74,6 +75,8 @@ pub struct Detector {
     pub written: Vec<String>,
     /// What it looks like: each is one way.
     pub shapes: Vec<Shape>,
+    /// What it looks for where no shape can say it.
+    pub kind: Option<Kind>,
     /// Parts of a known secret, each of which is one more way.
     pub parts: Vec<Part>,
     /// What may stand around it.
@@ -127,6 +130,7 @@ impl Detector {
             title,
             written: Vec::new(),
             shapes: Vec::new(),
+            kind: None,
             parts: Vec::new(),
             boundary: Boundary::None,
             check: Check::None,
@@ -178,7 +182,7 @@ impl Detector {
     /// An engine of this detector alone.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        Engine::new(self.patterns(0).collect())
+        Engine::new(self.patterns(0).collect()).looking_for(self.kind.map(|kind| (kind, 0)))
     }
 
     fn patterns(&self, number: u32) -> impl Iterator<Item = Pattern> {
@@ -215,11 +219,15 @@ impl Detectors {
         let patterns = numbered
             .clone()
             .flat_map(|(number, detector)| detector.patterns(number));
+        let kinds = numbered
+            .clone()
+            .filter_map(|(number, detector)| Some((detector.kind?, number)));
+        let kinds: Vec<_> = kinds.collect();
         let parts = numbered.flat_map(|(number, detector)| {
             let parts = detector.parts.iter();
             parts.map(move |part| (number, part))
         });
-        let engine = Engine::with_parts(patterns.collect(), parts);
+        let engine = Engine::with_parts(patterns.collect(), parts).looking_for(kinds);
         Self { all, engine }
     }
 

@@ -7,6 +7,7 @@ use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
 use super::coding::Coding;
+use super::kind::{Kind, Kinds};
 use super::parts::{Around, Part, Parts};
 use super::prefilter::{Entry, GRAM, Prefilter};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
@@ -73,6 +74,7 @@ pub struct Engine {
     /// Their anchors have the numbers after those of the rules.
     parts: Parts,
     prefilter: Prefilter,
+    kinds: Kinds,
     /// For each byte, the rules whose tokens begin with it and have a nearly fixed prefix.
     beginnings: Vec<Vec<u32>>,
     longest_prefix: usize,
@@ -166,6 +168,19 @@ impl Engine {
         }
         engine.prefilter = Prefilter::new(grams);
         engine
+    }
+
+    /// Looks for these kinds, too, each with the number of its detector.
+    #[must_use]
+    pub fn looking_for(mut self, kinds: impl IntoIterator<Item = (Kind, u32)>) -> Self {
+        self.kinds = Kinds::new(kinds);
+        self
+    }
+
+    /// What is looked for without a shape.
+    #[must_use]
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// The encodings of a pattern whose beginning is nearly fixed.
@@ -410,7 +425,7 @@ impl Rule {
 
 /// Whether a token may begin at `start`: no byte of `not` before it, or one that is the end of
 /// an escape, as in `\n`, `\u0022`, `\x22` and `%22`.
-fn begins(window: &[u8], start: usize, not: Class) -> bool {
+pub(super) fn begins(window: &[u8], start: usize, not: Class) -> bool {
     let before = window.get(start.saturating_sub(BEFORE)..start);
     let before = before.unwrap_or_default();
     let Some(last) = before.last() else {

@@ -1,6 +1,8 @@
 //! Tokens that look like real ones and open nothing: of a detector's shape, with the
 //! checksum that its maker would have given them.
 
+mod samples;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -9,6 +11,7 @@ use super::check::{BASE58, BASE62, BECH32, Check, bech32_sum, bech32_values};
 use super::class::Class;
 use super::detector::Detector;
 use super::engine::Engine;
+use super::kind::Kind;
 use super::shape::Shape;
 use super::stream::scan;
 
@@ -27,18 +30,34 @@ const XPRV: [u8; 4] = [0x04, 0x88, 0xad, 0xe4];
 #[must_use]
 pub fn token(detector: &Detector, below: Below<'_>) -> Option<Vec<u8>> {
     let engine = detector.engine();
+    if let Some(kind) = detector.kind {
+        return sample(kind, &engine, below);
+    }
     (0..TRIES).find_map(|_| {
         let shape = detector.shapes.get(index(detector.shapes.len(), below))?;
         attempt(detector, shape, &engine, below)
     })
 }
 
-/// As [`token`], of each shape of the detector.
+/// As [`token`], of each shape of the detector. One of a detector without shapes stands in
+/// the words that tell it.
 #[must_use]
 pub fn tokens(detector: &Detector, below: Below<'_>) -> Vec<Vec<u8>> {
     let engine = detector.engine();
+    if let Some(kind) = detector.kind {
+        return sample(kind, &engine, below).into_iter().collect();
+    }
     let mut of = |shape| (0..TRIES).find_map(|_| attempt(detector, shape, &engine, below));
     detector.shapes.iter().filter_map(&mut of).collect()
+}
+
+fn sample(kind: Kind, engine: &Engine, below: Below<'_>) -> Option<Vec<u8>> {
+    (0..TRIES).find_map(|_| {
+        let text = samples::of(kind, below)?;
+        let mut found = false;
+        scan(engine, &text, &mut |_, _| found = true);
+        found.then_some(text)
+    })
 }
 
 fn attempt(
@@ -178,6 +197,20 @@ fn xprv(below: Below<'_>) -> Vec<u8> {
     data.extend((0..32).map(|_| u8::try_from(below(256)).unwrap_or(0)));
     data.push(0);
     data.extend((0..32).map(|_| u8::try_from(below(256)).unwrap_or(0)));
+    base58check(data)
+}
+
+/// The private key of a wallet, as it is imported.
+pub(super) fn wallet_key(below: Below<'_>) -> Vec<u8> {
+    let mut data = vec![0x80];
+    data.extend((0..32).map(|_| u8::try_from(below(256)).unwrap_or(0)));
+    if below(2) == 1 {
+        data.push(1);
+    }
+    base58check(data)
+}
+
+fn base58check(mut data: Vec<u8>) -> Vec<u8> {
     let once = digest::digest(&digest::SHA256, &data);
     let twice = digest::digest(&digest::SHA256, once.as_ref());
     data.extend(twice.as_ref().iter().take(4));

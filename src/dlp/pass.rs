@@ -7,12 +7,44 @@
 
 use super::coding::Coding;
 use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
+use super::numbers::Numbers;
+use super::phrases::Phrases;
 use super::shape::LONGEST;
+use super::view::View;
+use super::wallet::Wallets;
 
 /// Bytes that are looked at in one go.
 pub const SLICE: usize = 8 * 1024;
 /// Most tokens that may be open at one place: far more than shapes can overlap.
 const OPEN_MAX: usize = 64;
+
+/// The searches for what has no shape.
+#[derive(Debug, Default)]
+struct Searches {
+    numbers: Numbers,
+    phrases: Phrases,
+    wallets: Wallets,
+}
+
+impl Searches {
+    fn look(&mut self, engine: &Engine, view: View<'_>, report: Report<'_>) {
+        let kinds = engine.kinds();
+        self.numbers.look(kinds, view, report);
+        self.phrases.look(kinds, view, report);
+        self.wallets.look(kinds, view, report);
+    }
+
+    fn held_from(&self) -> Option<u64> {
+        let (numbers, phrases) = (self.numbers.held_from(), self.phrases.held_from());
+        let all = [numbers, phrases, self.wallets.held_from()];
+        all.into_iter().flatten().min()
+    }
+
+    fn needed_from(&self) -> u64 {
+        let (numbers, phrases) = (self.numbers.needed_from(), self.phrases.needed_from());
+        numbers.min(phrases).min(self.wallets.needed_from())
+    }
+}
 
 /// Told of each finding, with the bytes of the token.
 pub type Report<'a> = &'a mut dyn FnMut(Finding, &[u8]);
@@ -27,6 +59,7 @@ pub struct Pass {
     /// Where the search goes on, in the window.
     next: usize,
     open: Vec<Candidate>,
+    searches: Searches,
     saturated: bool,
     held: usize,
 }
@@ -82,12 +115,20 @@ impl Pass {
         self.saturated |= still_open.len() > OPEN_MAX;
         still_open.truncate(OPEN_MAX);
         self.open = still_open;
+        let view = View {
+            window,
+            base: self.base,
+            ended,
+        };
+        self.searches.look(engine, view, report);
     }
 
     /// Drops what nothing needs any more; the last [`PAST`] bytes stay.
     pub fn forget(&mut self) {
         let oldest = self.open.iter().map(|candidate| candidate.start).min();
         let past = self.next.saturating_sub(PAST);
+        let needed = self.searches.needed_from().saturating_sub(self.base);
+        let past = past.min(usize::try_from(needed).unwrap_or(past));
         let drop = oldest.unwrap_or(past).min(past);
         if drop == 0 {
             return;
@@ -106,6 +147,9 @@ impl Pass {
         let beginning = engine.beginning(&self.window);
         let oldest = self.open.iter().map(|candidate| candidate.start).min();
         let from = oldest.unwrap_or(beginning).min(beginning);
+        let held = self.searches.held_from();
+        let held = held.map_or(u64::MAX, |at| at.saturating_sub(self.base));
+        let from = from.min(usize::try_from(held).unwrap_or(from));
         self.held = self.window.len().saturating_sub(from);
     }
 }
@@ -117,6 +161,12 @@ pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
             tell(bytes, 0, &token, report);
         }
     });
+    let view = View {
+        window: bytes,
+        base: 0,
+        ended: true,
+    };
+    Searches::default().look(engine, view, report);
 }
 
 /// Reports a token, with its bytes as they are when decoded.

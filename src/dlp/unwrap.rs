@@ -12,6 +12,7 @@ mod wide;
 
 use super::engine::Engine;
 use super::pass::Report;
+use super::view::View;
 use escapes::Escapes;
 use runs::Runs;
 use wide::Wide;
@@ -82,32 +83,6 @@ impl Unwrap {
     #[must_use]
     pub fn is_saturated(&self) -> bool {
         self.runs.is_saturated() || self.escapes.is_saturated() || self.wide.is_saturated()
-    }
-}
-
-/// Bytes of a stream, with where they stand in it.
-#[derive(Clone, Copy)]
-struct View<'a> {
-    window: &'a [u8],
-    base: u64,
-    ended: bool,
-}
-
-impl<'a> View<'a> {
-    /// What follows from `at` on.
-    fn from(self, at: u64) -> &'a [u8] {
-        let skip = usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        self.window.get(skip..).unwrap_or_default()
-    }
-
-    fn between(self, from: u64, to: u64) -> &'a [u8] {
-        let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
-        let rest = self.from(from);
-        rest.get(..length).unwrap_or(rest)
-    }
-
-    fn end(self) -> u64 {
-        self.base.saturating_add(self.window.len() as u64)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use generate::{Random, contexts, encodings, quoted};
 use portreeve::config::{Env, detectors};
-use portreeve::dlp::{Detector, Detectors, Stream, mint, scan};
+use portreeve::dlp::{Detector, Detectors, Kind, Stream, mint, scan};
 use portreeve::secret::Secret;
 
 fn shipped() -> Detectors {
@@ -90,7 +90,8 @@ fn minted(detectors: &Detectors, random: &mut Random) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for detector in detectors.iter() {
         let tokens = mint::tokens(detector, &mut |bound| random.below(bound));
-        assert_eq!(tokens.len(), detector.shapes.len(), "{}", detector.name);
+        let ways = detector.shapes.len() + usize::from(detector.kind.is_some());
+        assert_eq!(tokens.len(), ways, "{}", detector.name);
         for token in tokens {
             let token = String::from_utf8(token).unwrap();
             all.push((detector.name.to_string(), token));
@@ -222,6 +223,63 @@ fn broken_checksums_are_never_found() {
             }
         }
     }
+}
+
+/// As [`broken_checksums_are_never_found`], of numbers: any other digit at any place.
+#[test]
+fn numbers_with_a_wrong_digit_are_never_found() {
+    let mut random = Random::new(5);
+    let all = shipped();
+    let told = |detector: &&Detector| matches!(detector.kind, Some(Kind::Card | Kind::Iban));
+    for detector in all.iter().filter(told) {
+        for _ in 0..40 {
+            let text = mint::token(detector, &mut |bound| random.below(bound)).unwrap();
+            assert!(finds(&all, &detector.name, &text));
+            for at in 0..text.len() {
+                if text[at].is_ascii_digit() {
+                    let mut mutant = text.clone();
+                    let other = (text[at] - b'0' + 1 + u8::try_from(random.below(9)).unwrap()) % 10;
+                    mutant[at] = b'0' + other;
+                    assert!(
+                        !finds(&all, &detector.name, &mutant),
+                        "{}",
+                        mutant.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Judged by another implementation.
+#[test]
+fn phrases_with_a_wrong_word_are_never_found() {
+    let mut random = Random::new(5);
+    let all = shipped();
+    let list = bip39::Language::English.word_list();
+    let phrase = all
+        .iter()
+        .find(|detector| detector.kind == Some(Kind::SeedPhrase));
+    let mut broken = 0;
+    for _ in 0..40 {
+        let text = mint::token(phrase.unwrap(), &mut |bound| random.below(bound)).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let words: Vec<&str> = text.split(' ').collect();
+        for place in 0..words.len() {
+            let mut mutant = words.clone();
+            mutant[place] = list[random.index(list.len())];
+            let mutant = mutant.join(" ");
+            let english = bip39::Language::English;
+            let valid = bip39::Mnemonic::parse_in_normalized(english, &mutant).is_ok();
+            assert_eq!(
+                finds(&all, "seed-phrase", mutant.as_bytes()),
+                valid,
+                "{mutant}"
+            );
+            broken += usize::from(!valid);
+        }
+    }
+    assert!(broken > 500);
 }
 
 /// Who waits for its word to arrive before sending the next does not wait for ever.
