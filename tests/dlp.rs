@@ -62,7 +62,6 @@ agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/attach"]
 credential = "held"
-dlp = "default"
 [[rule]]
 name = "unscanned"
 agents = ["alice"]
@@ -80,27 +79,23 @@ name = "limit-alert"
 agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/limit-alert"]
-dlp = "default"
 on_limit = "alert"
 [[rule]]
 name = "limit-allow"
 agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/limit-allow"]
-dlp = "default"
 on_limit = "allow"
 [[rule]]
 name = "silent"
 agents = ["alice"]
 hosts = ["good.test"]
 paths = ["/silent"]
-dlp = "default"
 [[rule]]
 name = "all"
 agents = ["alice"]
 hosts = ["good.test", "h1.test"]
 record_query = true
-dlp = "default"
 "#;
 
 /// A kind of token of the operator's own, which is at home at `good.test`.

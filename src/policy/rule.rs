@@ -242,13 +242,13 @@ pub enum ForeignCredentials {
 /// Whether and how strictly requests are scanned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dlp {
-    /// What no honest request holds is blocked, the rest alerted.
+    /// What no honest request holds is blocked, the rest alerted; also where a rule says
+    /// nothing.
+    #[default]
     Default,
     /// Also what may be meant is blocked.
     Strict,
-    /// Not scanned at all; also where a rule says nothing, until the detectors' precision is
-    /// measured on more than crate sources.
-    #[default]
+    /// Not scanned at all.
     Off,
 }
 

@@ -6,7 +6,7 @@ use portreeve::config::{self, Ca, DeniedNames, Env, WhenUnwritable};
 use portreeve::credential::{Attach, Source};
 use portreeve::policy::Mode;
 use portreeve::policy::rule::{
-    Action, Agents, Cookies, ForeignCredentials, HostPattern, Hosts, Methods,
+    Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods,
 };
 use portreeve::tls::Trust;
 
@@ -102,6 +102,14 @@ fn paths_are_relative_to_the_file_that_names_them() {
         &*loaded.rules[0].place.file,
         policy.join("a.toml").to_str().unwrap()
     );
+}
+
+#[test]
+fn a_rule_that_says_nothing_has_its_requests_scanned() {
+    let rule = "[[rule]]\nname = \"a\"\nhosts = [\"a.test\"]\non_limit = \"alert\"\n";
+    let folder = Folder::new(&[("portreeve.toml", ""), ("rules/a.toml", rule)]);
+    let loaded = folder.load().unwrap();
+    assert_eq!(loaded.rules[0].dlp, Dlp::Default);
 }
 
 #[test]
