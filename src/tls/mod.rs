@@ -11,6 +11,7 @@ mod proof;
 mod test_pki;
 pub mod upstream;
 mod verdict;
+mod verifier;
 
 pub use agent::AgentTls;
 pub use alert::alert_record;

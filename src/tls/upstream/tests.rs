@@ -7,7 +7,7 @@ use std::io::Write as _;
 use proptest::prelude::*;
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{CipherSuite, HandshakeKind, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
@@ -239,6 +239,50 @@ fn bad_trust_is_refused_with_place_and_remedy() {
             .contains("install the package ca-certificates"),
         "{none}"
     );
+}
+
+#[tokio::test]
+async fn i2_a_chain_that_is_known_proves_nothing_without_its_key() {
+    let Trusting { pki, tls } = Trusting::new();
+    let (good, other) = (pki.leaf("good.test"), pki.leaf("good.test"));
+    let thief = CertifiedKey::new(good.cert.clone(), other.key.clone());
+    for version in [&TLS13, &TLS12] {
+        // Known from here on; resumption would not show the certificate again.
+        let server = serving_of(&good, &[], &[version]);
+        connect(&tls, "good.test", server).await.unwrap();
+        let server = serving_of(&thief, &[], &[version]);
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let accepting = tokio::spawn(async move { TlsAcceptor::from(server).accept(far).await });
+        let connected = tls.connect(&host("good.test"), near, Versions::All).await;
+        let refusal = connected.map(drop).unwrap_err();
+        assert_eq!(refusal.reason, Reason::UpstreamCertificate, "{refusal:?}");
+        drop(accepting);
+    }
+}
+
+#[tokio::test]
+async fn the_cheaper_cipher_is_offered_first_and_none_is_missing() {
+    let Trusting { pki, tls } = Trusting::new();
+    for (version, wanted) in [
+        (&TLS13, CipherSuite::TLS13_AES_128_GCM_SHA256),
+        (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ] {
+        let server = serving_of(&pki.leaf("good.test"), &[], &[version]);
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let accepting = tokio::spawn(async move { TlsAcceptor::from(server).accept(far).await });
+        let stream = tls.connect(&host("good.test"), near, Versions::All).await;
+        let stream = stream.unwrap();
+        let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), wanted);
+        accepting.await.unwrap().unwrap();
+    }
+    let suites = |provider: CryptoProvider| {
+        let suites = provider.cipher_suites.into_iter();
+        let mut numbers: Vec<u16> = suites.map(|suite| suite.suite().into()).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    assert_eq!(suites(provider()), suites(default_provider()));
 }
 
 #[test]
