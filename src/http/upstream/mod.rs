@@ -454,7 +454,7 @@ impl Upstreams {
             LimitReached::All => self.pool.evict_idle(|_| true),
             LimitReached::Agent => self
                 .pool
-                .evict_idle(|key| key.agent.as_ref().is_none_or(|owner| owner == agent)),
+                .evict_idle(|owner| owner.is_none_or(|owner| owner == agent)),
         }
         self.limits.take(agent).map_err(|reached| {
             let limit = match reached {

@@ -48,12 +48,17 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Shelves {
-    by_key: HashMap<Key, Shelf>,
-    /// How many keys each agent has; `None` for those that agents share.
-    keys: HashMap<Option<AgentName>, usize>,
+    /// Of each agent; of `None` are those that agents share.
+    agents: HashMap<Option<AgentName>, Agent>,
     idle: usize,
     /// When idle connections were last closed to make room.
     evicted: Option<Instant>,
+}
+
+/// What one agent has in the pool.
+#[derive(Default)]
+struct Agent {
+    by_key: HashMap<Key, Shelf>,
 }
 
 struct Shelf {
@@ -81,22 +86,94 @@ impl Shelf {
     fn is_empty(&self) -> bool {
         self.idle.is_empty() && self.shared.is_empty()
     }
+
+    fn is_busy(&self) -> bool {
+        self.shared.iter().any(|connection| connection.is_busy())
+    }
+
+    /// Whether something could be closed without harm to a request.
+    fn has_unused(&self) -> bool {
+        !self.idle.is_empty() || self.shared.iter().any(|connection| !connection.is_busy())
+    }
+}
+
+impl Agent {
+    /// Those of the keys that `wanted` names which were used longest ago, `most` at the most.
+    fn oldest(&self, most: usize, wanted: impl Fn(&Shelf) -> bool) -> Vec<Key> {
+        let mut ages: Vec<(Instant, &Key)> = self
+            .by_key
+            .iter()
+            .filter(|(_, shelf)| wanted(shelf))
+            .map(|(key, shelf)| (shelf.used, key))
+            .collect();
+        if most < ages.len() {
+            ages.select_nth_unstable_by_key(most, |(used, _)| *used);
+        }
+        let oldest = ages.into_iter().take(most);
+        oldest.map(|(_, key)| key.clone()).collect()
+    }
+
+    fn idle(&self) -> usize {
+        self.by_key.values().map(|shelf| shelf.idle.len()).sum()
+    }
 }
 
 impl Shelves {
+    /// The shelf of a key, made if need be: an agent that has as many as it may loses those
+    /// that it used longest ago.
+    fn shelf(&mut self, key: &Key, most: usize) -> Option<&mut Shelf> {
+        if !self.agents.contains_key(&key.agent) {
+            self.agents.insert(key.agent.clone(), Agent::default());
+        }
+        let agent = self.agents.get_mut(&key.agent)?;
+        if !agent.by_key.contains_key(key) {
+            if agent.by_key.len() >= most {
+                // Under a stream that runs the connection would go on and never be used again.
+                for oldest in agent.oldest(AT_ONCE, |shelf| !shelf.is_busy()) {
+                    let gone = agent.by_key.remove(&oldest);
+                    let idle = gone.map_or(0, |shelf| shelf.idle.len());
+                    self.idle = self.idle.saturating_sub(idle);
+                }
+            }
+            if agent.by_key.len() >= most {
+                return None;
+            }
+            agent.by_key.insert(key.clone(), Shelf::default());
+        }
+        let shelf = agent.by_key.get_mut(key)?;
+        shelf.used = Instant::now();
+        Some(shelf)
+    }
+
+    /// Closes idle HTTP/1 connections that were used longest ago, of the agent that has most.
+    fn close_oldest(&mut self) {
+        let Some(agent) = self.agents.values_mut().max_by_key(|agent| agent.idle()) else {
+            return;
+        };
+        for key in agent.oldest(AT_ONCE, |shelf| !shelf.idle.is_empty()) {
+            if let Some(shelf) = agent.by_key.get_mut(&key) {
+                self.idle = self.idle.saturating_sub(shelf.idle.len());
+                shelf.idle.clear();
+            }
+        }
+    }
+
     fn forget(&mut self, key: &Key) {
-        if self.by_key.remove(key).is_some()
-            && let Some(keys) = self.keys.get_mut(&key.agent)
-        {
-            *keys = keys.saturating_sub(1);
+        if let Some(agent) = self.agents.get_mut(&key.agent) {
+            agent.by_key.remove(key);
         }
     }
 
     fn recount(&mut self) {
-        self.idle = self.by_key.values().map(|shelf| shelf.idle.len()).sum();
+        self.idle = self.agents.values().map(Agent::idle).sum();
     }
 }
 
+/// How many keys or their connections make room at once: each look at all of an agent's keys
+/// is to be worth it, and the lock not held for long.
+const AT_ONCE: usize = 8;
+/// So many keys lose what is idle all at once, where room is needed under a limit.
+const FEW: usize = 32;
 /// Between two evictions.
 const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 
@@ -130,7 +207,7 @@ impl Pool {
     pub fn checkout(&self, key: &Key) -> Result<Pooled, Together> {
         loop {
             let mut shelves = self.shelves.lock();
-            let Some(shelf) = self.shelf(&mut shelves, key) else {
+            let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) else {
                 return Err(None);
             };
             shelf
@@ -159,9 +236,12 @@ impl Pool {
         connection.rest();
         let mut shelves = self.shelves.lock();
         if shelves.idle >= self.settings.idle {
+            shelves.close_oldest();
+        }
+        if shelves.idle >= self.settings.idle {
             return;
         }
-        let Some(shelf) = self.shelf(&mut shelves, key) else {
+        let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) else {
             return;
         };
         shelf.known = Known::Http1;
@@ -175,7 +255,7 @@ impl Pool {
     /// Shares a new HTTP/2 connection.
     pub fn share(&self, key: &Key, connection: Arc<Http2>) {
         let mut shelves = self.shelves.lock();
-        if let Some(shelf) = self.shelf(&mut shelves, key) {
+        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) {
             shelf.known = Known::Http2;
             shelf.shared.push(connection);
         }
@@ -183,7 +263,8 @@ impl Pool {
 
     /// Remembers that a key's server speaks HTTP/1, so that nobody waits for company.
     pub fn is_http1(&self, key: &Key) {
-        if let Some(shelf) = self.shelf(&mut self.shelves.lock(), key) {
+        let mut shelves = self.shelves.lock();
+        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) {
             shelf.known = Known::Http1;
         }
     }
@@ -192,7 +273,8 @@ impl Pool {
     /// nothing else is known of the key it is forgotten.
     pub fn dial_failed(&self, key: &Key) {
         let mut shelves = self.shelves.lock();
-        if let Some(shelf) = shelves.by_key.get_mut(key) {
+        let agent = shelves.agents.get_mut(&key.agent);
+        if let Some(shelf) = agent.and_then(|agent| agent.by_key.get_mut(key)) {
             shelf.known = Known::Http1;
             if shelf.is_empty() && Arc::strong_count(&shelf.dialling) <= 2 {
                 shelves.forget(key);
@@ -204,29 +286,27 @@ impl Pool {
     pub fn sweep(&self) {
         let mut shelves = self.shelves.lock();
         let idle_time = self.settings.idle_time;
-        let mut empty = Vec::new();
-        for (key, shelf) in &mut shelves.by_key {
-            let unused = shelf.used.elapsed() > idle_time;
-            shelf.idle.retain_mut(|connection| {
-                connection.is_usable(idle_time) && !self.is_old(connection.born())
+        for agent in shelves.agents.values_mut() {
+            agent.by_key.retain(|_, shelf| {
+                let unused = shelf.used.elapsed() > idle_time;
+                shelf.idle.retain_mut(|connection| {
+                    connection.is_usable(idle_time) && !self.is_old(connection.born())
+                });
+                shelf.shared.retain(|connection| {
+                    let useless = connection.is_closed() || self.is_old(connection.born());
+                    !useless && (connection.is_busy() || !unused)
+                });
+                !shelf.is_empty() || !unused
             });
-            shelf.shared.retain(|connection| {
-                let useless = connection.is_closed() || self.is_old(connection.born());
-                !useless && (connection.is_busy() || !unused)
-            });
-            if shelf.is_empty() && unused {
-                empty.push(key.clone());
-            }
         }
-        for key in &empty {
-            shelves.forget(key);
-        }
+        shelves.agents.retain(|_, agent| !agent.by_key.is_empty());
         shelves.recount();
     }
 
-    /// Closes idle HTTP/1 connections and unused HTTP/2 ones, to make room under a limit; not
-    /// more than ten times a second, as it looks at all of them.
-    pub fn evict_idle(&self, wanted: impl Fn(&Key) -> bool) {
+    /// Closes idle HTTP/1 connections and unused HTTP/2 ones, to make room under a limit: of
+    /// each agent that is `wanted`, those of the half of its keys that was used longest ago, of
+    /// few keys all. Not more than ten times a second, as it looks at all of them.
+    pub fn evict_idle(&self, wanted: impl Fn(Option<&AgentName>) -> bool) {
         let mut shelves = self.shelves.lock();
         if shelves
             .evicted
@@ -235,10 +315,17 @@ impl Pool {
             return;
         }
         shelves.evicted = Some(Instant::now());
-        for (key, shelf) in &mut shelves.by_key {
-            if wanted(key) {
-                shelf.idle.clear();
-                shelf.shared.retain(|connection| connection.is_busy());
+        for (name, agent) in &mut shelves.agents {
+            if !wanted(name.as_ref()) {
+                continue;
+            }
+            let keys = agent.by_key.values();
+            let half = keys.filter(|shelf| shelf.has_unused()).count().div_ceil(2);
+            for key in agent.oldest(half.max(FEW), Shelf::has_unused) {
+                if let Some(shelf) = agent.by_key.get_mut(&key) {
+                    shelf.idle.clear();
+                    shelf.shared.retain(|connection| connection.is_busy());
+                }
             }
         }
         shelves.recount();
@@ -253,26 +340,12 @@ impl Pool {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let shelves = self.shelves.lock();
-        let shared = shelves
-            .by_key
+        let keys = shelves
+            .agents
             .values()
-            .map(|shelf| shelf.shared.len())
-            .sum();
+            .flat_map(|agent| agent.by_key.values());
+        let shared = keys.map(|shelf| shelf.shared.len()).sum();
         (shelves.idle, shared)
-    }
-
-    /// The shelf of a key, made if its agent may have another.
-    fn shelf<'a>(&self, shelves: &'a mut Shelves, key: &Key) -> Option<&'a mut Shelf> {
-        if !shelves.by_key.contains_key(key) {
-            let keys = shelves.keys.entry(key.agent.clone()).or_default();
-            if *keys >= self.settings.keys_per_agent {
-                return None;
-            }
-            *keys = keys.saturating_add(1);
-        }
-        let shelf = shelves.by_key.entry(key.clone()).or_default();
-        shelf.used = Instant::now();
-        Some(shelf)
     }
 
     fn is_old(&self, born: Instant) -> bool {
@@ -289,3 +362,6 @@ impl std::fmt::Debug for Pool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
