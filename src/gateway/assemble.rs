@@ -357,6 +357,7 @@ fn dialler(config: &Config, own: OwnAddresses) -> Result<Dialler, StartError> {
             NonZeroU32::new(config.limits.lookups_per_second).unwrap_or(NonZeroU32::MIN),
             config.limits.lookup_name_bits,
         ),
+        own: own.clone(),
     })
     .during("cannot set up the resolver")?;
     let networks = Networks::new(config.upstream.allow_networks.clone(), own);

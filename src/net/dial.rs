@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -185,7 +186,7 @@ async fn connect(address: Permitted) -> io::Result<Dialled> {
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    listen::tune(&stream)?;
+    listen::tune(&SockRef::from(&stream))?;
     Ok(Dialled {
         stream,
         peer: address,

@@ -32,6 +32,8 @@ pub fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 pub fn std_tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
     let listening = || {
         let socket = bound(address, Type::STREAM, Protocol::TCP)?;
+        // Connections inherit them from the listener (tcp(7)): once, instead of for each.
+        tune(&SockRef::from(&socket))?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(socket.into())
     };
@@ -88,8 +90,7 @@ pub fn cannot_listen(address: SocketAddr, protocol: &str, error: &io::Error) -> 
 ///
 /// # Errors
 /// As the kernel says; the connection is then best dropped.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
+pub fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
@@ -98,7 +99,7 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
-/// The next connection, tuned. Errors are handed to `on_error` and waited out.
+/// The next connection. Errors are handed to `on_error` and waited out.
 ///
 /// Cancel-safe: nothing accepted is lost when the future is dropped.
 pub async fn accept(
@@ -108,13 +109,9 @@ pub async fn accept(
 ) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok(accepted) => {
                 backoff.reset();
-                match tune(&stream) {
-                    Ok(()) => return (stream, peer),
-                    // Reset by the peer meanwhile: gone, and no reason to pause.
-                    Err(error) => on_error(&error),
-                }
+                return accepted;
             }
             Err(error) => {
                 on_error(&error);

@@ -28,7 +28,7 @@ const RETRY_LAST: Duration = Duration::from_secs(10);
 pub struct OwnAddresses {
     current: Arc<ArcSwap<HashSet<IpAddr>>>,
     configured: Arc<HashSet<IpAddr>>,
-    _watch: Option<Arc<Watch>>,
+    watch: Option<Arc<Watch>>,
 }
 
 /// The background task, which ends with this value.
@@ -54,7 +54,7 @@ impl OwnAddresses {
         let current = Arc::new(ArcSwap::from_pointee(first));
         let task = tokio::spawn(keep_current(session, Arc::clone(&current)));
         Ok(Self {
-            _watch: Some(Arc::new(Watch(task))),
+            watch: Some(Arc::new(Watch(task))),
             current,
             ..Self::fixed(configured)
         })
@@ -68,7 +68,7 @@ impl OwnAddresses {
         Self {
             current: Arc::default(),
             configured: Arc::new(configured),
-            _watch: None,
+            watch: None,
         }
     }
 
@@ -76,6 +76,30 @@ impl OwnAddresses {
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.configured.contains(&ip) || self.current.load().contains(&ip)
+    }
+
+    /// Whether IPv6 may lead anywhere from here: an interface has an address beyond its own
+    /// link (RFC 4291 §2.5.6). True where the interfaces are not known.
+    pub fn has_ipv6(&self) -> bool {
+        self.watch.is_none() || self.current.load().iter().any(leads_beyond_its_link)
+    }
+
+    /// As if these were the addresses of all interfaces.
+    #[cfg(test)]
+    pub(crate) fn of_interfaces(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let current = addresses.into_iter().collect();
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(current)),
+            watch: Some(Arc::new(Watch(tokio::spawn(std::future::pending())))),
+            ..Self::fixed([])
+        }
+    }
+}
+
+fn leads_beyond_its_link(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     }
 }
 
@@ -205,7 +229,7 @@ mod tests {
         let own = OwnAddresses {
             current: Arc::clone(&stale),
             configured: Arc::default(),
-            _watch: Some(Arc::new(Watch(task))),
+            watch: Some(Arc::new(Watch(task))),
         };
         while stale.load().is_empty() {
             tokio::task::yield_now().await;
@@ -218,6 +242,18 @@ mod tests {
         while Arc::strong_count(&stale) > 1 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_the_link_alone_leads_nowhere() {
+        let has = |list: &[&str]| {
+            let addresses = list.iter().map(|ip| ip.parse().unwrap());
+            OwnAddresses::of_interfaces(addresses).has_ipv6()
+        };
+        assert!(!has(&["127.0.0.1", "::1", "10.0.0.1", "fe80::1"]));
+        assert!(has(&["10.0.0.1", "2001:db8::1"]));
+        assert!(has(&["::1", "fd00::1"]));
+        assert!(OwnAddresses::fixed([]).has_ipv6(), "nobody knows");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use hickory_resolver::{TokioResolver, system_conf};
 use moka::future::Cache;
 
 use super::lookups::{Asker, LookupLimits};
+use super::own::OwnAddresses;
 use crate::error::{Reason, Refusal};
 use crate::name::Host;
 
@@ -50,6 +51,8 @@ pub struct ResolverSettings {
     pub cache_entries: u64,
     /// How many queries leave for an agent, and what names in them.
     pub limits: LookupLimits,
+    /// Tells whether IPv6 leads anywhere from here.
+    pub own: OwnAddresses,
 }
 
 /// Looks names up. Clones share the cache.
@@ -60,6 +63,7 @@ pub struct Resolver {
     cache: Cache<Host, Answer>,
     timeout: Duration,
     limits: Arc<LookupLimits>,
+    own: OwnAddresses,
 }
 
 /// What a lookup came to, and how long that holds.
@@ -118,6 +122,7 @@ impl Resolver {
                 .build(),
             timeout: settings.timeout,
             limits: Arc::new(settings.limits),
+            own: settings.own,
         })
     }
 
@@ -162,8 +167,14 @@ impl Resolver {
         let Some(name) = name else {
             return Answer::not_found(KEEP_NEGATIVE.1);
         };
-        let both = self.ask_both(&name);
-        let answer = tokio::time::timeout(self.timeout, both).await;
+        let asking = async {
+            if self.own.has_ipv6() {
+                self.ask_both(&name).await
+            } else {
+                self.ask_ipv4_first(&name).await
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, asking).await;
         answer.unwrap_or_else(|_elapsed| {
             tracing::warn!(%host, "the resolver did not answer in time");
             Answer::failed()
@@ -176,6 +187,18 @@ impl Resolver {
         match select(v6, v4).await {
             Either::Left((v6, v4)) => v6.and_other(v4).await,
             Either::Right((v4, v6)) => v4.and_other(v6).await,
+        }
+    }
+
+    /// Where no IPv6 address could be connected to, it is asked for only to tell a name that has
+    /// no other from one that has none.
+    async fn ask_ipv4_first(&self, name: &Name) -> Answer {
+        let v4 = self.ask_family(name, RecordType::A).await;
+        match v4.outcome {
+            Outcome::Addresses(_) => v4,
+            Outcome::NotFound | Outcome::Failed => {
+                v4.merge(self.ask_family(name, RecordType::AAAA).await)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ fn dialler(fixed: &[(&str, &[&str])], allow: &[&str]) -> Dialler {
         timeout: Duration::from_millis(100),
         cache_entries: 10,
         limits: LookupLimits::new(std::num::NonZeroU32::MAX, 256),
+        own: OwnAddresses::fixed([]),
     });
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
     let networks = Networks::new(allow, OwnAddresses::fixed([]));

@@ -65,6 +65,14 @@ impl Nameserver {
         self.resolver_with(Duration::from_secs(5), HashMap::new())
     }
 
+    /// On a machine whose interfaces have these addresses.
+    fn resolver_at(&self, own: &[&str]) -> Resolver {
+        Resolver {
+            own: OwnAddresses::of_interfaces(ips(own)),
+            ..self.resolver()
+        }
+    }
+
     fn resolver_with(&self, timeout: Duration, fixed: HashMap<Host, Vec<IpAddr>>) -> Resolver {
         Resolver::new(ResolverSettings {
             nameservers: vec![self.address],
@@ -72,6 +80,7 @@ impl Nameserver {
             timeout,
             cache_entries: 100,
             limits: LookupLimits::new(NonZeroU32::MAX, 256),
+            own: OwnAddresses::fixed([]),
         })
         .unwrap()
     }
@@ -242,6 +251,7 @@ async fn i9_limits_count_queries_and_not_what_is_remembered() {
         timeout: Duration::from_secs(5),
         cache_entries: 100,
         limits: LookupLimits::new(NonZeroU32::MIN, 256),
+        own: OwnAddresses::fixed([]),
     })
     .unwrap();
     let known = host("known.test");
@@ -266,4 +276,26 @@ async fn i9_limits_count_queries_and_not_what_is_remembered() {
     let refused = resolver.lookup(chosen, &host(dense)).await.unwrap_err();
     assert_eq!(refused.reason, Reason::NameEntropy);
     assert_eq!(server.asked(), asked);
+}
+
+#[tokio::test]
+async fn ipv6_is_not_asked_for_where_it_leads_nowhere() {
+    let server = Nameserver::start(|name, family| match (name, family) {
+        ("good.test.", family) => by_family(family, &["192.0.2.1"], &["2001:db8::1"]),
+        ("six.test.", family) => by_family(family, &[], &["2001:db8::1"]),
+        _ => Says::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let without = server.resolver_at(&["127.0.0.1", "192.0.2.9", "fe80::9"]);
+    let found = without.lookup(asker(), &host("good.test")).await;
+    assert_eq!(found.unwrap(), ips(&["192.0.2.1"]));
+    assert_eq!(server.asked(), 1);
+    // A name that has only such an address is not one that does not exist.
+    let found = without.lookup(asker(), &host("six.test")).await;
+    assert_eq!(found.unwrap(), ips(&["2001:db8::1"]));
+    let refused = without.lookup(asker(), &host("none.test")).await;
+    assert_eq!(refused.unwrap_err().reason, Reason::NameNotFound);
+    let with = server.resolver_at(&["192.0.2.9", "2001:db8::9"]);
+    let found = with.lookup(asker(), &host("good.test")).await;
+    assert_eq!(found.unwrap(), ips(&["2001:db8::1", "192.0.2.1"]));
 }
