@@ -1,5 +1,9 @@
 //! Going away in order: no new connections, no new requests, then the end.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 use tokio::sync::watch;
 
 /// How far the gateway's going has got.
@@ -37,6 +41,31 @@ impl DrainSignal {
     }
 }
 
+pin_project! {
+    struct UntilOver<T, O> {
+        #[pin]
+        task: T,
+        #[pin]
+        over: O,
+    }
+}
+
+impl<T, O> Future for UntilOver<T, O>
+where
+    T: Future<Output = ()>,
+    O: Future<Output = ()>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        match this.task.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => this.over.poll(cx),
+        }
+    }
+}
+
 impl Drain {
     /// Resolves once draining has begun, at once if it already has.
     pub async fn begun(&mut self) {
@@ -55,12 +84,12 @@ impl Drain {
         *self.0.borrow() >= Stage::Over
     }
 
-    /// Runs `task` until the drain is over.
-    pub async fn run(mut self, task: impl Future<Output = ()>) {
-        tokio::select! {
-            biased;
-            () = task => {}
-            () = self.reach(Stage::Over) => {}
+    /// Runs `task` until the drain is over. No async function, whose future would have room for
+    /// the task twice: one such is made for every connection.
+    pub fn run(mut self, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
+        UntilOver {
+            task,
+            over: async move { self.reach(Stage::Over).await },
         }
     }
 

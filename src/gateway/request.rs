@@ -1,5 +1,6 @@
 //! The way of a request, steps 5 to 12; the order in this file is the order on the wire.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::{HeaderName, Response};
@@ -67,27 +68,33 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
     let dialect = Dialect::of(&raw.headers);
     // What nobody read of the body; reading on keeps an answer from being lost to a reset.
     let mut unread = Some(body);
-    let served = async {
-        let answered = tokio::select! {
-            biased;
-            answered = answer(connection, &active, raw, &mut unread, responder, &outcome) => answered,
-            () = responder.agent_gone() => return None,
-        };
-        Some(match answered {
-            Ok(Answer::Response(response)) => send(connection, response, responder, &outcome).await,
-            Ok(Answer::WebSocket(opened)) => {
-                Box::pin(websocket::serve(connection, *opened, responder, &outcome)).await
-            }
-            Err(refusal) => {
-                let sent = refuse(connection, &refusal, dialect, responder, &outcome).await;
-                if let Some(Body::H2(body)) = unread.take() {
-                    let _ = timeout(LINGER_TIME, body.discard(LINGER_BYTES)).await;
+    let sent = {
+        // Pinned here, as what is passed to an async function is in its future twice.
+        let served = pin!(async {
+            let answered = tokio::select! {
+                biased;
+                answered = answer(connection, &active, raw, &mut unread, responder, &outcome) => answered,
+                () = responder.agent_gone() => return None,
+            };
+            Some(match answered {
+                Ok(Answer::Response(response)) => {
+                    send(connection, response, responder, &outcome).await
                 }
-                sent
-            }
-        })
+                Ok(Answer::WebSocket(opened)) => {
+                    Box::pin(websocket::serve(connection, *opened, responder, &outcome)).await
+                }
+                Err(refusal) => {
+                    let sent = refuse(connection, &refusal, dialect, responder, &outcome).await;
+                    if let Some(Body::H2(body)) = unread.take() {
+                        let _ = timeout(LINGER_TIME, body.discard(LINGER_BYTES)).await;
+                    }
+                    sent
+                }
+            })
+        });
+        with_interim_records(served, &outcome).await
     };
-    if let Some(sent) = with_interim_records(served, &outcome).await {
+    if let Some(sent) = sent {
         outcome.finish(&sent);
     }
 }
@@ -380,8 +387,10 @@ async fn refuse(
 }
 
 /// Exchanges that last write a record every minute, so that the log shows them while they run.
-async fn with_interim_records<T>(serving: impl Future<Output = T>, outcome: &Outcome<'_>) -> T {
-    let mut serving = std::pin::pin!(serving);
+async fn with_interim_records<T>(
+    mut serving: Pin<&mut impl Future<Output = T>>,
+    outcome: &Outcome<'_>,
+) -> T {
     loop {
         tokio::select! {
             biased;
