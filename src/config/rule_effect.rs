@@ -81,6 +81,7 @@ impl Check<'_> {
                 "share_upstream",
                 rule.share_upstream.as_ref().map(Spanned::span),
             ),
+            ("echo_recode", rule.echo_recode.as_ref().map(Spanned::span)),
         ];
         self.meaningless(keys, "where the action is `deny`", "");
     }
@@ -132,6 +133,7 @@ impl Check<'_> {
                 "record_query",
                 rule.record_query.as_ref().map(Spanned::span),
             ),
+            ("echo_recode", rule.echo_recode.as_ref().map(Spanned::span)),
             ("dlp", rule.dlp.as_ref().map(Spanned::span)),
             ("on_limit", rule.on_limit.as_ref().map(Spanned::span)),
             ("websocket", rule.websocket.as_ref().map(Spanned::span)),

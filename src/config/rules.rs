@@ -123,6 +123,7 @@ impl Check<'_> {
             cookies: self.cookies(rule),
             share_upstream: is_true(rule.share_upstream.as_ref()),
             record_query: is_true(rule.record_query.as_ref()),
+            echo_recode: is_true(rule.echo_recode.as_ref()),
             dlp,
             tls,
             // A list of methods says what may leave, and a WebSocket carries anything.

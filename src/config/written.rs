@@ -294,6 +294,7 @@ table! {
         cookies: Option<Text>,
         share_upstream: Option<Spanned<bool>>,
         record_query: Option<Spanned<bool>>,
+        echo_recode: Option<Spanned<bool>>,
         dlp: Option<Text>,
         on_limit: Option<Text>,
         tls: Option<Text>,

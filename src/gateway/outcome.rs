@@ -1,11 +1,12 @@
 //! Step 12, record: one object knows how a request ended, and writes the record and the
 //! metrics from that, exactly once, also when the task is cancelled or panics.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::error::{Reason, Refusal, Verdict};
 use crate::http::body::{Body, Stalling};
 use crate::http::passing::{Passed, Passing, TrailerNames};
 use crate::http::raw::{Protocol, RawHead};
-use crate::http::redact::Echo;
+use crate::http::redact::{Echo, Redacting};
 use crate::http::responder::{Responder, SendFailure};
 use crate::http::scan::Found;
 use crate::http::upstream::Arrived;
@@ -51,6 +52,8 @@ pub struct Outcome<'a> {
     drain: &'a Drain,
     /// In place of `echo`, once a newer credential is attached than there was at first.
     newer_echo: OnceLock<Echo>,
+    /// Whether compressed responses are handed on decoded.
+    recodes: AtomicBool,
     /// Why responses to the agent cannot be looked at.
     blind: Option<Refusal>,
     found: Arc<Found>,
@@ -125,6 +128,7 @@ impl<'a> Outcome<'a> {
             ),
             drain: &connection.drain,
             newer_echo: OnceLock::new(),
+            recodes: AtomicBool::new(false),
             blind,
             found: Arc::default(),
             state: Mutex::new(State {
@@ -184,6 +188,11 @@ impl<'a> Outcome<'a> {
     /// It could not: the request is refused.
     pub fn can_redact(&self) -> Result<(), Refusal> {
         self.blind.clone().map_or(Ok(()), Err)
+    }
+
+    /// The response as the agent may see it.
+    pub fn redact<B>(&self, response: Response<B>) -> Response<Redacting<B>> {
+        self.echo().response(response, self.recodes.load(Relaxed))
     }
 
     /// What detectors find in the request.
@@ -257,6 +266,7 @@ impl<'a> Outcome<'a> {
             state.record.sentence = Some(refusal.sentence.clone());
         }
         if let Some(rule) = allowed.rule() {
+            self.recodes.store(rule.echo_recode, Relaxed);
             state.name_rule(rule);
             if rule.record_query {
                 state.record.query = allowed.request().target.query().map(ToOwned::to_owned);

@@ -362,7 +362,7 @@ async fn send(
         responder.reads_on();
     }
     let response = response.map(|body| outcome.watch(body, trailers));
-    let (parts, mut body) = outcome.echo().response(response).into_parts();
+    let (parts, mut body) = outcome.redact(response).into_parts();
     responder
         .respond(Response::from_parts(parts, &mut body))
         .await?;

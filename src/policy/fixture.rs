@@ -40,6 +40,7 @@ pub(crate) fn rule(name: &str, hosts: &[&str]) -> Rule {
         cookies: Cookies::Pass,
         share_upstream: false,
         record_query: false,
+        echo_recode: false,
         dlp: Dlp::Default,
         websocket: true,
         tls: Tls::Intercept,

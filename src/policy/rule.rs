@@ -75,6 +75,9 @@ pub struct Rule {
     pub share_upstream: bool,
     /// Whether the record shows the query string.
     pub record_query: bool,
+    /// Whether compressed responses are handed on decoded, so that echoes of credentials are
+    /// masked in them instead of cutting them.
+    pub echo_recode: bool,
     /// Whether its connections are decrypted.
     pub tls: Tls,
     /// Whether a request may become a WebSocket.

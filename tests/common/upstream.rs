@@ -419,7 +419,14 @@ fn send_h2(
     if ends {
         return Ok(());
     }
-    stream.send_data(answer.body.clone().into(), answer.trailers.is_empty())?;
+    let mut pieces = answer.pieces().peekable();
+    if pieces.peek().is_none() {
+        stream.send_data(bytes::Bytes::new(), answer.trailers.is_empty())?;
+    }
+    while let Some(piece) = pieces.next() {
+        let last = pieces.peek().is_none() && answer.trailers.is_empty();
+        stream.send_data(piece.to_vec().into(), last)?;
+    }
     if !answer.trailers.is_empty() {
         stream.send_trailers(header_map(&answer.trailers))?;
     }

@@ -69,6 +69,8 @@ pub struct Answer {
     pub raw: Option<Vec<u8>>,
     /// On HTTP/1, close the connection after it.
     pub close: bool,
+    /// The most bytes of a chunk or a DATA frame; 0: as they come.
+    pub piece: usize,
 }
 
 impl Answer {
@@ -81,7 +83,14 @@ impl Answer {
             trailers: Vec::new(),
             raw: None,
             close: false,
+            piece: 0,
         }
+    }
+
+    /// The body in chunks, or DATA frames, of so many bytes.
+    pub fn in_pieces_of(mut self, bytes: usize) -> Self {
+        self.piece = bytes;
+        self
     }
 
     /// Another status.
@@ -117,6 +126,13 @@ impl Answer {
         self
     }
 
+    /// The body as it is sent.
+    pub fn pieces(&self) -> std::slice::Chunks<'_, u8> {
+        let whole = self.body.len().max(1);
+        self.body
+            .chunks(if self.piece == 0 { whole } else { self.piece })
+    }
+
     /// As HTTP/1.1.
     pub fn to_h1(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {
@@ -131,7 +147,7 @@ impl Answer {
             line("connection", "close");
         }
         let mut bytes = Vec::new();
-        if self.trailers.is_empty() {
+        if self.trailers.is_empty() && self.piece == 0 {
             line("content-length", &self.body.len().to_string());
             bytes.extend_from_slice(format!("{text}\r\n").as_bytes());
             bytes.extend_from_slice(&self.body);
@@ -139,9 +155,9 @@ impl Answer {
         }
         line("transfer-encoding", "chunked");
         bytes.extend_from_slice(format!("{text}\r\n").as_bytes());
-        if !self.body.is_empty() {
-            bytes.extend_from_slice(format!("{:x}\r\n", self.body.len()).as_bytes());
-            bytes.extend_from_slice(&self.body);
+        for chunk in self.pieces() {
+            bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            bytes.extend_from_slice(chunk);
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"0\r\n");

@@ -1,8 +1,12 @@
 //! I5: servers that echo what they got.
 
-use crate::common::{Answer, World, inside};
+use crate::common::client::{H1, Tls};
+use crate::common::world::{OTHER, SERVER};
+use crate::common::{Answer, Upstream, World, inside};
 use crate::forms::{assert_clean, echoes};
-use crate::{RULES, SECRET, USER, gateway, get, get_h2, get_raw, server, server_h1};
+use crate::{
+    CONFIG, COOKIE, RULES, SECRET, USER, gateway, get, get_h2, get_raw, server, server_h1,
+};
 
 /// The forms of the secret as the server got it, one after the other.
 fn everything(request: &crate::common::Request) -> String {
@@ -263,6 +267,110 @@ fn gzip(text: &str) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
     writer.finish().unwrap()
+}
+
+#[test]
+fn i5_where_the_rule_says_so_a_compressed_echo_is_masked() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |request| {
+            let body = gzip(&everything(request));
+            Answer::ok(body)
+                .header("content-encoding", "gzip")
+                .header("content-digest", "sha-256=:AAAA:")
+                .header("etag", "\"of-these-bytes\"")
+        });
+        let rule = "name = \"api\"\nagents = [\"builder\"]\n";
+        let rules = RULES.replace(rule, &format!("{rule}echo_recode = true\n"));
+        assert_ne!(rules, RULES);
+        let gateway = gateway(&world, &rules);
+        let accept = "accept-encoding: gzip\r\n";
+        let h1 = get(&world, &gateway, "api.good.test", "/", accept).pop();
+        let h2 = get_h2(&world, &gateway, "api.good.test", "/");
+        let sent = server.requests().pop().unwrap();
+        for response in [h1.unwrap(), h2.unwrap()] {
+            assert_clean("recoded", &response.body, SECRET);
+            assert_eq!(response.body.len(), everything(&sent).len());
+            assert!(response.text().contains("HEX: ****"), "{}", response.text());
+            for name in ["content-encoding", "content-digest", "etag"] {
+                assert_eq!(response.header(name), None, "{name}");
+            }
+        }
+        // What `HEAD` says fits what `GET` gives.
+        let tls = Tls::new(&gateway.ca_pem(), &["http/1.1"]);
+        let head = world.agent.block_on(async move {
+            let stream = tls.connect((SERVER[0], 443), "api.good.test").await;
+            let mut h1 = H1::new(stream.unwrap());
+            let request = "HEAD / HTTP/1.1\r\nhost: api.good.test\r\nconnection: close\r\n\r\n";
+            h1.send(request).await.unwrap();
+            h1.read_to_close().await.unwrap()
+        });
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        for name in ["content-encoding", "content-length", "etag"] {
+            assert!(!head.contains(&format!("\r\n{name}:")), "{head}");
+        }
+        // On another rule it is cut, as ever.
+        let cut = get(&world, &gateway, "git.good.test", "/", accept);
+        assert!(cut.is_empty(), "{cut:?}");
+        gateway.wait_records(1, |record| record["portreeve.reason"] == "echo_found");
+    });
+}
+
+#[test]
+fn i5_nor_in_chunks_and_frames_of_any_size() {
+    inside(|| chunks_and_frames([1, 2, 3, 5, 8, 13, 21, 34].into_iter()));
+}
+
+#[test]
+#[ignore = "every size, over both protocols: a minute"]
+fn i5_nor_in_chunks_and_frames_of_every_size() {
+    inside(|| chunks_and_frames(1..=200));
+}
+
+/// Every form, in chunks of HTTP/1 and DATA frames of HTTP/2, as events and compressed.
+fn chunks_and_frames(sizes: impl Iterator<Item = usize>) {
+    let world = World::new();
+    let script = |request: &crate::common::Request| {
+        let size = request.target[1..].parse().unwrap();
+        let events = format!(
+            "data: {}\n\n",
+            everything(request).replace('\n', "\n\ndata: ")
+        );
+        let answer = match request.header("accept-encoding") {
+            Some("gzip") => Answer::ok(gzip(&events)).header("content-encoding", "gzip"),
+            _ => Answer::ok(events).header("content-type", "text/event-stream"),
+        };
+        answer.in_pieces_of(size)
+    };
+    let _h1 = server_h1(&world, script);
+    let tls = world.ca.server(&["git.good.test"]);
+    let _h2 = Upstream::https(&world.internet, OTHER, 443, tls, script);
+    let config = CONFIG.replace(
+        r#""git.good.test" = ["203.0.113.10", "2001:db8:1::10"]"#,
+        r#""git.good.test" = ["203.0.113.11", "2001:db8:1::11"]"#,
+    );
+    let rules = RULES.replace("agents = [", "echo_recode = true\nagents = [");
+    let gateway = world
+        .gateway_builder(&config)
+        .rule("rules.toml", &rules)
+        .secret("canary", SECRET)
+        .secret("cookie", COOKIE)
+        .start();
+    for size in sizes {
+        for host in ["api.good.test", "git.good.test"] {
+            let mut told = Vec::new();
+            for lines in ["", "accept-encoding: gzip\r\n"] {
+                let path = format!("/{size}");
+                let response = get(&world, &gateway, host, &path, lines).pop().unwrap();
+                assert_eq!(response.status, 200, "{host} {size}");
+                assert_clean(host, &response.body, SECRET);
+                assert!(response.text().contains("data: HEX: ****"));
+                told.push(response.body);
+            }
+            assert_eq!(told[0], told[1], "{host} {size}");
+        }
+    }
 }
 
 #[test]

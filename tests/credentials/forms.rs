@@ -19,6 +19,7 @@ pub fn echoes(secret: &str) -> Vec<(&'static str, String)> {
         })
     };
     let json = serde_json::to_string(secret).unwrap();
+    let json = json.trim_matches('"').to_owned();
     vec![
         ("raw", secret.to_owned()),
         ("base64", STANDARD.encode(secret)),
@@ -43,8 +44,8 @@ pub fn echoes(secret: &str) -> Vec<(&'static str, String)> {
             escape("-_.~", &|byte| format!("%{byte:02x}")),
         ),
         ("percent, all", each(&|byte| format!("%{byte:02X}"))),
-        ("JSON", json[1..json.len() - 1].to_owned()),
-        ("JSON, slashes", json[1..json.len() - 1].replace('/', "\\/")),
+        ("JSON", json.clone()),
+        ("JSON, slashes", json.replace('/', "\\/")),
         ("JSON, all", each(&|byte| format!("\\u{byte:04x}"))),
         (
             "JSON, as Go",

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::Echo;
 use super::calls::Calls;
 use super::coded::{Coded, OVER_BUDGET};
-use super::coding::{Coding, Content, Opaque};
+use super::coding::{self, Coding, Content, Opaque};
+use super::recoded::Recoded;
+use super::{Echo, Manner};
 use crate::credential::echo::{Found, Scan};
 use crate::http::body::BodyError;
 
-/// A body in which echoes are masked, with the same number of bytes.
+/// A body in which echoes are masked, with the same number of bytes as it has, or as it decodes
+/// to.
 #[derive(Debug)]
 pub struct Redacting<B> {
     body: B,
@@ -34,6 +36,8 @@ enum Look {
     Plain(Box<Scan>),
     /// What its bytes decode to.
     Coded(Box<Coded>),
+    /// What its bytes decode to, which passes in place of them.
+    Recoded(Box<Recoded>),
     /// What each of its messages decodes to.
     Calls(Box<Calls>),
     /// It cannot be looked into, so that no byte of it passes.
@@ -41,21 +45,30 @@ enum Look {
 }
 
 impl<B> Redacting<B> {
-    /// Looks at `body`; `part`: it is a part of something larger.
-    pub(super) fn new(body: B, echo: Echo, content: Result<Content, Opaque>, part: bool) -> Self {
+    /// Looks at `body`.
+    pub(super) fn new(
+        body: B,
+        echo: Echo,
+        content: Result<Content, Opaque>,
+        manner: Manner,
+    ) -> Self {
         let look = match (&echo.needles, content) {
             (None, _) => Look::Not,
             (Some(needles), Ok(Content::Whole(Coding::Identity))) => {
+                let part = manner == Manner::Part;
                 Look::Plain(Box::new(Scan::new(needles.clone(), part)))
             }
             (Some(needles), Ok(Content::Messages(coding))) => {
                 Look::Calls(Box::new(Calls::new(coding, needles, echo.budget)))
             }
             (Some(needles), Ok(Content::Whole(coding))) => {
-                match Coded::new(coding, needles, echo.budget) {
-                    Some(coded) => Look::Coded(Box::new(coded)),
-                    None => Look::Never("there is no decoder for it"),
-                }
+                let look = match manner {
+                    Manner::Recode => Recoded::new(coding, needles, echo.budget)
+                        .map(|recoded| Look::Recoded(Box::new(recoded))),
+                    Manner::Whole | Manner::Part => Coded::new(coding, needles, echo.budget)
+                        .map(|coded| Look::Coded(Box::new(coded))),
+                };
+                look.unwrap_or(Look::Never("there is no decoder for it"))
             }
             (Some(_), Err(what)) => Look::Never(what),
         };
@@ -82,6 +95,11 @@ impl<B> Redacting<B> {
             Look::Never(what) => return Err(BodyError::Undecodable(what)),
             Look::Plain(scan) => Ok(scan.pass(data, last, &mut found)),
             Look::Coded(coded) => coded.pass(&data, last, &mut found),
+            Look::Recoded(recoded) if last && data.is_empty() => recoded.end(&mut found),
+            Look::Recoded(recoded) => {
+                recoded.feed(data);
+                recoded.next(&mut found)
+            }
             Look::Calls(calls) => calls.pass(data, last, &mut found),
         };
         if let (false, Some(needles)) = (found.is_empty(), &self.echo.needles) {
@@ -93,9 +111,20 @@ impl<B> Redacting<B> {
         passed
     }
 
+    /// More of what came before, where that stands for more than is given at a time.
+    fn more(&mut self) -> Result<Bytes, BodyError> {
+        match &self.look {
+            Look::Recoded(_) => self.pass(Bytes::new(), false),
+            Look::Not | Look::Plain(_) | Look::Coded(_) | Look::Calls(_) | Look::Never(_) => {
+                Ok(Bytes::new())
+            }
+        }
+    }
+
     fn held(&self) -> usize {
         match &self.look {
             Look::Not | Look::Never(_) => 0,
+            Look::Recoded(recoded) => usize::from(recoded.is_open()),
             Look::Plain(scan) => scan.held(),
             Look::Coded(coded) => coded.held(),
             Look::Calls(calls) => calls.held(),
@@ -120,6 +149,10 @@ where
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         while !this.ended {
+            let more = this.more()?;
+            if !more.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(more))));
+            }
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
                 this.ended = true;
                 let rest = this.pass(Bytes::new(), true)?;
@@ -135,6 +168,9 @@ where
                 }
                 Err(frame) => {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
+                    if let Look::Recoded(_) = this.look {
+                        coding::forget(&mut trailers);
+                    }
                     this.echo.headers(&mut trailers);
                     let rest = this.pass(Bytes::new(), true)?;
                     if rest.is_empty() {
@@ -154,6 +190,9 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let (Look::Recoded(_), false) = (&self.look, self.is_end_stream()) {
+            return SizeHint::default();
+        }
         let inner = self.body.size_hint();
         let held = self.held() as u64;
         match inner.exact() {

@@ -13,12 +13,15 @@ use crate::http::body::BodyError;
 /// How many bytes are fed at a time: as fine as that is what is passed on.
 const PIECE: usize = 1024;
 /// Room for what is decoded in one step.
-const ROOM: usize = 32 * 1024;
+pub(super) const ROOM: usize = 32 * 1024;
 /// Most bytes that wait: a whole Zstandard block, and what may stand between two of them.
 const WAITING: usize = 1 << 20;
 
 /// Why a body that decodes to more than it may is cut.
 pub(super) const OVER_BUDGET: &str = "it decodes to more bytes than limits.decoded_bytes";
+
+/// Why a body is cut whose decoder takes and gives nothing.
+pub(super) const STUCK: &str = "it does not go on";
 
 /// Passes a compressed body on, each byte once all that it can stand for was looked at.
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Coded {
                 return Ok(());
             }
             if stuck {
-                return Err(BodyError::Undecodable("it does not go on"));
+                return Err(BodyError::Undecodable(STUCK));
             }
         }
     }

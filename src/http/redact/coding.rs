@@ -28,6 +28,16 @@ pub(super) enum Content {
     Messages(Coding),
 }
 
+impl Content {
+    /// Whether it is one whole that is compressed.
+    pub(super) fn is_compressed(self) -> bool {
+        match self {
+            Self::Whole(coding) => coding != Coding::Identity,
+            Self::Messages(_) => false,
+        }
+    }
+}
+
 /// Why a body cannot be looked into.
 pub(super) type Opaque = &'static str;
 
@@ -80,6 +90,27 @@ fn known(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     }
     let value = HeaderValue::from_bytes(&kept.join(&b", "[..])).ok();
     value.filter(|value| !value.is_empty())
+}
+
+/// Takes out what is said of the compressed bytes and does not hold of the decoded ones: their
+/// length, digests (RFC 9530 and what came before it), and a tag that stands for each of them
+/// (RFC 9110 §8.8.3); a weak one goes on standing for what they mean.
+pub(super) fn forget(headers: &mut HeaderMap) {
+    const OF_BYTES: [HeaderName; 6] = [
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        HeaderName::from_static("content-digest"),
+        HeaderName::from_static("repr-digest"),
+        HeaderName::from_static("digest"),
+        HeaderName::from_static("content-md5"),
+    ];
+    for name in OF_BYTES {
+        headers.remove(name);
+    }
+    let mut tags = headers.get_all(header::ETAG).iter();
+    if tags.any(|tag| !tag.as_bytes().starts_with(b"W/")) {
+        headers.remove(header::ETAG);
+    }
 }
 
 /// What a body with these headers is made of; `part`: it is a part of something larger.

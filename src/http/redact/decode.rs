@@ -67,6 +67,15 @@ impl Decoder {
         }
     }
 
+    /// Whether what was fed so far is whole.
+    pub(super) fn is_at_end(&self) -> bool {
+        match self {
+            Self::Inflate(inflate) => inflate.ended,
+            Self::Brotli(brotli) => brotli.ended,
+            Self::Zstd(zstd) => zstd.due == 0 && zstd.frames.is_between(),
+        }
+    }
+
     /// Decodes as much of `input` as `output` has room for.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Opaque> {
         match self {

@@ -10,6 +10,7 @@ mod coded;
 mod coding;
 mod decode;
 mod message;
+mod recoded;
 #[cfg(test)]
 mod tests;
 mod zstd_frames;
@@ -35,6 +36,17 @@ pub struct Echo {
     /// How many bytes a compressed body may decode to.
     budget: u64,
     redactions: Arc<Redactions>,
+}
+
+/// How a body is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As it is.
+    Whole,
+    /// As a part of something larger, so that fragments count.
+    Part,
+    /// Decoded.
+    Recode,
 }
 
 /// Counts what was found.
@@ -123,14 +135,22 @@ impl Echo {
         self.note(needles, &found);
     }
 
-    /// A response on its way to the agent.
-    pub fn response<B>(&self, response: Response<B>) -> Response<Redacting<B>> {
+    /// A response on its way to the agent; `recode`: a compressed one is handed on decoded.
+    pub fn response<B>(&self, response: Response<B>, recode: bool) -> Response<Redacting<B>> {
         let (mut parts, body) = response.into_parts();
         // Before the fields are masked: what they say of the body must be what was sent.
         let part = is_part(parts.status);
         let content = coding::of(&parts.headers, part);
+        let manner = match content {
+            _ if part => Manner::Part,
+            Ok(content) if recode && self.needles.is_some() && content.is_compressed() => {
+                coding::forget(&mut parts.headers);
+                Manner::Recode
+            }
+            Ok(_) | Err(_) => Manner::Whole,
+        };
         self.headers(&mut parts.headers);
-        let body = Redacting::new(body, self.clone(), content, part);
+        let body = Redacting::new(body, self.clone(), content, manner);
         Response::from_parts(parts, body)
     }
 

@@ -17,6 +17,8 @@ use crate::http::body::BodyError;
 use crate::metrics::Metrics;
 use crate::name::CredentialName;
 
+mod splits;
+
 const SECRET: &str = "hunter2-hunter2/42";
 const CODINGS: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
 

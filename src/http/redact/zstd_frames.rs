@@ -52,6 +52,11 @@ impl Frames {
         Some((at, false))
     }
 
+    /// Whether all frames are whole so far.
+    pub(super) fn is_between(&self) -> bool {
+        self.at == At::Frame && self.header.is_empty()
+    }
+
     fn left(&mut self, left: usize) {
         self.at = match self.at {
             At::Content(_, last) => At::Content(left, last),
