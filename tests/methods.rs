@@ -2,6 +2,7 @@
 
 // A test may give up.
 #![allow(
+    clippy::decimal_bitwise_operands,
     clippy::expect_used,
     clippy::format_push_string,
     clippy::indexing_slicing,
@@ -17,12 +18,17 @@ mod certificate;
 mod common;
 #[path = "methods/identity.rs"]
 mod identity;
+#[path = "methods/messages.rs"]
+mod messages;
 #[path = "methods/placeholder.rs"]
 mod placeholder;
 #[path = "methods/several.rs"]
 mod several;
 #[path = "methods/sigv4.rs"]
 mod sigv4;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "protocols/ws.rs"]
+mod ws;
 
 use common::client::{H1, Tls};
 use common::wire::Response;

@@ -168,12 +168,24 @@ fn spot(text: &str) -> Result<Spot, Complaint> {
         ("basic", "password") => Ok(Spot::BasicPassword),
         ("query", key) => query_key(key).map(|key| Spot::Query(key.clone())),
         ("form", key) => query_key(key).map(|key| Spot::Form(key.clone())),
-        ("json", path) if is_member_path(path) => {
-            Ok(Spot::Json(path.split('.').map(ToOwned::to_owned).collect()))
-        }
-        _ => Err(Complaint::new(format!("`{}` is no place for a stand-in", text.escape_debug()))
-            .help("`header:NAME`, `basic:user`, `basic:password`, `query:KEY`, `form:KEY` or `json:MEMBER.MEMBER`")),
+        ("json", path) if is_member_path(path) => Ok(Spot::Json(members(path))),
+        ("websocket", "text") => Ok(Spot::MessageText),
+        ("websocket", rest) => match rest.strip_prefix("json:") {
+            Some(path) if is_member_path(path) => Ok(Spot::MessageJson(members(path))),
+            Some(_) | None => Err(no_spot(text)),
+        },
+        _ => Err(no_spot(text)),
     }
+}
+
+fn no_spot(text: &str) -> Complaint {
+    Complaint::new(format!("`{}` is no place for a stand-in", text.escape_debug())).help(
+        "`header:NAME`, `basic:user`, `basic:password`, `query:KEY`, `form:KEY`, `json:MEMBER.MEMBER`, `websocket:text` or `websocket:json:MEMBER.MEMBER`",
+    )
+}
+
+fn members(path: &str) -> Vec<String> {
+    path.split('.').map(ToOwned::to_owned).collect()
 }
 
 fn is_member_path(path: &str) -> bool {
@@ -229,6 +241,8 @@ mod tests {
             "form:client_secret",
             "json:a",
             "json:auth.api_key",
+            "websocket:text",
+            "websocket:json:auth.token",
         ] {
             assert!(spot(text).is_ok(), "{text}");
         }
@@ -245,6 +259,10 @@ mod tests {
             "json:a\"b",
             "body",
             "cookie:a",
+            "websocket",
+            "websocket:",
+            "websocket:binary",
+            "websocket:json:",
         ] {
             assert!(spot(text).is_err(), "{text}");
         }

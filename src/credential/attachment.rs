@@ -88,6 +88,12 @@ impl Attachment {
         Rewriter::new(&self.placeholders, &request.headers)
     }
 
+    /// What swaps stand-ins in text messages of a WebSocket, if any may be there.
+    #[must_use]
+    pub fn message_rewriter(&self) -> Option<Rewriter> {
+        Rewriter::of_messages(&self.placeholders)
+    }
+
     /// The keys of the query it sets: nothing else may set them on this request.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.query.iter().map(QueryPair::key)

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::onward::Onward;
 use super::outcome::{self, INTERIM, Outcome};
 use super::serve::{LINGER_BYTES, LINGER_TIME};
-use super::websocket::{self, Opened};
+use super::websocket::{self, Opened, Outward};
 use crate::credential::Attachment;
 use crate::dlp::Profile;
 use crate::error::{Reason, Refusal};
@@ -45,7 +45,7 @@ impl Answer {
     fn new(
         mut response: Response<Body>,
         switched: Option<Switched>,
-        scanner: Option<Scanner>,
+        outward: Option<Box<Outward>>,
     ) -> Self {
         let Some(server) = switched else {
             return Self::Response(response);
@@ -53,7 +53,7 @@ impl Answer {
         Self::WebSocket(Box::new(Opened {
             headers: std::mem::take(response.headers_mut()),
             server,
-            scanner,
+            outward: outward.unwrap_or_default(),
         }))
     }
 }
@@ -125,15 +125,11 @@ async fn answer(
     let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
     let mut extras = extras(connection, &raw, has_body, outcome);
     let offer = Offer::of(&raw, has_body)?;
-    let request = canonical(
-        raw,
-        &connection.settled,
-        connection.gateway.settings.head_bounds(),
-    )?; // 5
+    let bounds = connection.gateway.settings.head_bounds();
+    let request = canonical(raw, &connection.settled, bounds)?; // 5
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
-    let gateway = &connection.gateway;
-    let fetched = gateway.fetched(active, allowed.rule()).await;
+    let fetched = connection.gateway.fetched(active, allowed.rule()).await;
     let active = fetched.as_deref().unwrap_or(active);
     outcome.look_for(fetched.as_deref())?;
     let Attached { attachment, names } = attachment(active, &allowed)?;
@@ -146,7 +142,12 @@ async fn answer(
     }
     let body = body.take().unwrap_or_else(Body::empty);
     let mut body = hold(connection, body, &mut extras, responder, outcome).await?;
-    let messages = scanner.as_ref().filter(|_| offer.is_some()).cloned();
+    let outward = outward(
+        active,
+        offer.as_ref(),
+        scanner.as_ref(),
+        attachment.as_ref(),
+    );
     if let Some(scanner) = scanner {
         body = scanner.body(&allowed.request().headers, body)?;
     }
@@ -176,7 +177,7 @@ async fn answer(
     let mut response = arrived.response;
     outcome.echo().check(&response, &outgoing.method)?; // 11
     strip::response(response.headers_mut(), cookies);
-    Ok(Answer::new(response, switched, messages))
+    Ok(Answer::new(response, switched, outward))
 }
 
 /// What the request says beyond what is decided on.
@@ -202,6 +203,24 @@ fn swap(
     };
     let rewriter = attachment.and_then(|it| it.rewriter(allowed.request()));
     swap::body(body, rewriter, guard)
+}
+
+/// Steps 8 and 9 of what a WebSocket says.
+fn outward(
+    active: &Active,
+    offer: Option<&Offer>,
+    scanner: Option<&Scanner>,
+    attachment: Option<&Attachment>,
+) -> Option<Box<Outward>> {
+    let guard = active.credentials.guard();
+    let rewriter = attachment.and_then(Attachment::message_rewriter);
+    let outward = |_: &Offer| {
+        Box::new(Outward {
+            scanner: scanner.cloned(),
+            swap: guard.map(|guard| swap::Messages::new(rewriter, guard)),
+        })
+    };
+    offer.map(outward)
 }
 
 /// Step 6. The only way to an [`Allowed`] is the policy.

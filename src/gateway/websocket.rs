@@ -9,6 +9,7 @@ use crate::error::{Reason, Refusal};
 use crate::http::redact;
 use crate::http::responder::Responder;
 use crate::http::scan::{self, Scanner};
+use crate::http::swap;
 use crate::http::upstream::Switched;
 use crate::http::websocket::{
     AgentLeg, Direction, Inspector, Offer, ServerLeg, Side, Times, relay,
@@ -21,8 +22,17 @@ pub struct Opened {
     pub headers: HeaderMap,
     /// Its connection.
     pub server: Switched,
-    /// What messages to it are scanned by.
+    /// What happens to messages to it.
+    pub outward: Box<Outward>,
+}
+
+/// What happens to messages to a server.
+#[derive(Default)]
+pub struct Outward {
+    /// What they are scanned by.
     pub scanner: Option<Scanner>,
+    /// What swaps stand-ins in them.
+    pub swap: Option<swap::Messages>,
 }
 
 /// Whether the rule lets a WebSocket through.
@@ -54,8 +64,9 @@ pub async fn serve(
     let Opened {
         mut headers,
         mut server,
-        scanner,
+        outward,
     } = opened;
+    let Outward { scanner, swap } = *outward;
     outcome.echo().headers(&mut headers);
     outcome.answering(StatusCode::SWITCHING_PROTOCOLS);
     let mut agent = responder.switch(&headers).await?;
@@ -67,7 +78,8 @@ pub async fn serve(
         scan.map_or(Inspector::None, Inspector::Scan),
         settings.message_bytes,
         outcome.sent().clone(),
-    );
+    )
+    .swapping(swap);
     let down = Direction::new(
         Side::Server,
         redact.map_or(Inspector::None, Inspector::Redact),

@@ -1,5 +1,5 @@
-//! Step 9 in bodies: stand-ins become secrets where their credential says so, and are
-//! refused anywhere else.
+//! Step 9 in bodies and messages: stand-ins become secrets where their credential says so, and
+//! are refused anywhere else.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,6 +27,8 @@ struct Swap {
     rewriter: Option<Rewriter>,
     guard: Guard,
     scan: Scan,
+    /// Where it looks, in a sentence.
+    place: &'static str,
 }
 
 /// Swaps what `rewriter` finds in `body` and lets no other stand-in pass: at once in a body
@@ -38,11 +40,7 @@ pub fn body(body: Body, rewriter: Option<Rewriter>, guard: &Guard) -> Result<Bod
     if body.is_end_stream() {
         return Ok(body);
     }
-    let mut swap = Swap {
-        rewriter,
-        guard: guard.clone(),
-        scan: Scan::new(guard.needles().clone(), false),
-    };
+    let mut swap = Swap::new(rewriter, guard, "the body");
     if let Body::Held(data, trailers) = body {
         let data = swap.push(data, true)?;
         swap.trailers(trailers.as_ref())?;
@@ -57,6 +55,15 @@ pub fn body(body: Body, rewriter: Option<Rewriter>, guard: &Guard) -> Result<Bod
 }
 
 impl Swap {
+    fn new(rewriter: Option<Rewriter>, guard: &Guard, place: &'static str) -> Self {
+        Self {
+            rewriter,
+            guard: guard.clone(),
+            scan: Scan::new(guard.needles().clone(), false),
+            place,
+        }
+    }
+
     fn push(&mut self, data: Bytes, last: bool) -> Result<Bytes, Refusal> {
         let Some(rewriter) = &mut self.rewriter else {
             self.look(&data, last)?;
@@ -90,7 +97,7 @@ impl Swap {
             return Ok(());
         }
         let owner = found.first().copied().unwrap_or(0);
-        Err(self.guard.misplaced(owner, "the body"))
+        Err(self.guard.misplaced(owner, self.place))
     }
 
     fn trailers(&self, trailers: Option<&HeaderMap>) -> Result<(), Refusal> {
@@ -152,5 +159,48 @@ impl Swapping {
             Some(_) => None,
             None => self.body.declared_length(),
         }
+    }
+}
+
+/// What an agent sends over one WebSocket, one message after the other.
+#[derive(Debug)]
+pub struct Messages {
+    /// For each text message.
+    rewriter: Option<Rewriter>,
+    /// Of the message at hand.
+    swap: Swap,
+}
+
+impl Messages {
+    /// Swaps what `rewriter` finds in text messages and lets no other stand-in pass.
+    #[must_use]
+    pub fn new(rewriter: Option<Rewriter>, guard: &Guard) -> Self {
+        Self {
+            rewriter,
+            swap: Swap::new(None, guard, "a WebSocket message"),
+        }
+    }
+
+    /// A message begins: whether it may come out longer or shorter than it is.
+    pub fn begin(&mut self, is_text: bool) -> bool {
+        self.swap.rewriter = self.rewriter.clone().filter(|_| is_text);
+        self.swap.rewriter.is_some()
+    }
+
+    /// Takes what came next of a message, and gives back what may go; nothing is kept once the
+    /// message is at its end (`last`).
+    ///
+    /// # Errors
+    /// [`Reason::PlaceholderMisplaced`](crate::error::Reason::PlaceholderMisplaced)
+    pub fn pass(&mut self, data: BytesMut, last: bool) -> Result<BytesMut, Refusal> {
+        self.swap.push(data.freeze(), last).map(BytesMut::from)
+    }
+
+    /// Looks at the payload of a control frame, where nothing is swapped.
+    ///
+    /// # Errors
+    /// As [`Self::pass`].
+    pub fn control(&self, payload: &[u8]) -> Result<(), Refusal> {
+        self.swap.guard.bytes(payload, "a WebSocket control frame")
     }
 }

@@ -59,7 +59,7 @@ fn stand_in(gateway: &GatewayProcess<'_>, name: &str) -> String {
 }
 
 /// Every byte as `%XX`.
-fn percent(text: &str) -> String {
+pub fn percent(text: &str) -> String {
     text.bytes()
         .fold(String::new(), |all, byte| all + &format!("%{byte:02x}"))
 }

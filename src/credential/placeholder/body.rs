@@ -1,4 +1,4 @@
-//! Swapping stand-ins in bodies while they stream.
+//! Swapping stand-ins in bodies and messages while they stream.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::form::Form;
 use super::json::Json;
+use super::text::Message;
 use super::{Placeholder, Spot};
 use crate::secret::Secret;
 
@@ -28,13 +29,15 @@ pub(super) struct Slot<P> {
     pub(super) secret: Arc<Secret>,
 }
 
-/// Swaps the stand-ins in one body.
-#[derive(Debug)]
+/// Swaps the stand-ins in one body, or in one message.
+#[derive(Clone, Debug)]
 pub enum Rewriter {
     /// `application/json` and `…+json`.
     Json(Box<Json>),
     /// `application/x-www-form-urlencoded`.
     Form(Box<Form>),
+    /// A text message of a WebSocket.
+    Message(Box<Message>),
 }
 
 impl Rewriter {
@@ -71,11 +74,31 @@ impl Rewriter {
         None
     }
 
+    /// For text messages of a WebSocket, each of which takes one of its own; `None` where no
+    /// credential names a place in them.
+    pub(in crate::credential) fn of_messages(placeholders: &[Arc<Placeholder>]) -> Option<Self> {
+        let (mut json, mut text) = (Vec::new(), Vec::new());
+        for (spot, value, secret) in placeholders.iter().flat_map(|it| it.slots()) {
+            match spot {
+                Spot::MessageText => text.push(slot((), value, secret)),
+                Spot::MessageJson(path) => json.push(slot(path.clone(), value, secret)),
+                Spot::Header(_)
+                | Spot::BasicUser
+                | Spot::BasicPassword
+                | Spot::Query(_)
+                | Spot::Json(_)
+                | Spot::Form(_) => {}
+            }
+        }
+        Message::new(json, text).map(|message| Self::Message(Box::new(message)))
+    }
+
     /// Takes what came next; gives what may go on. `last`: nothing comes after.
     pub fn push(&mut self, data: &Bytes, last: bool, out: &mut Vec<Piece>) {
         match self {
             Self::Json(json) => json.push(data, last, out),
             Self::Form(form) => form.push(data, last, out),
+            Self::Message(message) => message.push(data, last, out),
         }
     }
 }

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 use super::body::{Piece, Slot};
 
 /// Swaps the values of some keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Form {
     slots: Vec<Slot<String>>,
     /// The pair that is being read, as long as it may be one to swap.

@@ -15,7 +15,7 @@ const KEY_MAX: usize = 512;
 const SLOTS: usize = 32;
 
 /// Swaps strings at some places.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Json {
     slots: Vec<Slot<Vec<String>>>,
     stack: Vec<Level>,
@@ -33,7 +33,7 @@ pub struct Json {
 /// A set of slots, by their bits.
 type Set = u32;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Level {
     object: bool,
     /// Slots whose names so far lead here.

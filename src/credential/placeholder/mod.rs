@@ -7,6 +7,7 @@
 mod body;
 mod form;
 mod json;
+mod text;
 mod value;
 
 use std::sync::Arc;
@@ -46,6 +47,10 @@ pub enum Spot {
     Json(Vec<String>),
     /// The value of a key in a form.
     Form(String),
+    /// A word in a text message of a WebSocket.
+    MessageText,
+    /// A string in a text message of a WebSocket that is JSON, as in [`Self::Json`].
+    MessageJson(Vec<String>),
 }
 
 impl Spot {
@@ -54,7 +59,11 @@ impl Spot {
         match self {
             Self::Header(name) => Some(name.clone()),
             Self::BasicUser | Self::BasicPassword => Some(AUTHORIZATION),
-            Self::Query(_) | Self::Json(_) | Self::Form(_) => None,
+            Self::Query(_)
+            | Self::Json(_)
+            | Self::Form(_)
+            | Self::MessageText
+            | Self::MessageJson(_) => None,
         }
     }
 }
@@ -68,6 +77,10 @@ impl std::fmt::Display for Spot {
             Self::Query(key) => write!(f, "`{key}` in the query"),
             Self::Json(path) => write!(f, "`{}` in a JSON body", path.join(".")),
             Self::Form(key) => write!(f, "`{key}` in a form"),
+            Self::MessageText => f.write_str("a text message of a WebSocket"),
+            Self::MessageJson(path) => {
+                write!(f, "`{}` in a JSON message of a WebSocket", path.join("."))
+            }
         }
     }
 }
@@ -113,7 +126,12 @@ impl Placeholder {
                         taken.pairs.push(QueryPair::new(key, &self.secret));
                     }
                 }
-                Spot::BasicUser | Spot::BasicPassword | Spot::Json(_) | Spot::Form(_) => {}
+                Spot::BasicUser
+                | Spot::BasicPassword
+                | Spot::Json(_)
+                | Spot::Form(_)
+                | Spot::MessageText
+                | Spot::MessageJson(_) => {}
             }
         }
     }
@@ -181,10 +199,9 @@ impl Placeholder {
         }
     }
 
-    /// The members of JSON bodies and the keys of forms that may hold it.
+    /// The places that may hold it.
     pub(super) fn slots(&self) -> impl Iterator<Item = (&Spot, &str, &Arc<Secret>)> {
-        let in_body = |spot: &&Spot| matches!(spot, Spot::Json(_) | Spot::Form(_));
-        let spots = self.spots.iter().filter(in_body);
+        let spots = self.spots.iter();
         spots.map(|spot| (spot, self.value.as_str(), &self.secret))
     }
 }

@@ -275,3 +275,66 @@ fn only_in_bodies_of_their_kind() {
     assert!(!rewriter(&[json, json]));
     assert!(!rewriter(&[json, ("content-encoding", "gzip")]));
 }
+
+/// Messages with secrets marked, however they are split.
+fn message(spots: &[Spot], text: &str) -> String {
+    let rewriter = Rewriter::of_messages(&[placeholder(spots)]).unwrap();
+    let mut results = Vec::new();
+    for size in 1..=text.len().max(1) {
+        let (mut rewriter, mut pieces) = (rewriter.clone(), Vec::new());
+        for part in text.as_bytes().chunks(size) {
+            rewriter.push(&Bytes::copy_from_slice(part), false, &mut pieces);
+        }
+        rewriter.push(&Bytes::new(), true, &mut pieces);
+        let marked = pieces.into_iter().map(|piece| match piece {
+            Piece::Plain(bytes) => bytes.to_vec(),
+            Piece::Secret(bytes) => [b"<", &bytes[..], b">"].concat(),
+        });
+        results.push(String::from_utf8(marked.flatten().collect()).unwrap());
+    }
+    results.dedup();
+    assert_eq!(results.len(), 1, "splits differ: {results:?}");
+    results.remove(0)
+}
+
+#[test]
+fn words_of_messages() {
+    let swapped = format!("<{SECRET}>");
+    for (text, hit) in [
+        ("@", true),
+        ("AUTH @\r\n", true),
+        ("{\"key\":\"@\"}", true),
+        ("@ @", true),
+        ("a=@&b", true),
+        ("x@", false),
+        ("@x", false),
+        ("-@", false),
+        ("@@", false),
+        ("@_", false),
+        ("stand @9", false),
+    ] {
+        let sent = text.replace('@', VALUE);
+        let expected = text.replace('@', if hit { &swapped } else { VALUE });
+        assert_eq!(message(&[Spot::MessageText], &sent), expected, "{text}");
+    }
+    let (most, _) = VALUE.split_at(23);
+    let near = format!("{most} standin-4f1c {VALUE}");
+    let expected = format!("{most} standin-4f1c {swapped}");
+    assert_eq!(message(&[Spot::MessageText], &near), expected);
+}
+
+#[test]
+fn members_of_messages_and_words_beside_them() {
+    let member = Spot::MessageJson(vec!["auth".into(), "key".into()]);
+    let quoted = "<\"real\\\"key&41/\">";
+    let login = format!(r#"{{"auth":{{"key":"{VALUE}"}},"note":"{VALUE}"}}"#);
+    let only_member = format!(r#"{{"auth":{{"key":{quoted}}},"note":"{VALUE}"}}"#);
+    assert_eq!(message(std::slice::from_ref(&member), &login), only_member);
+    let both = [member, Spot::MessageText];
+    let note = format!("<{SECRET}>");
+    let expected = format!(r#"{{"auth":{{"key":{quoted}}},"note":"{note}"}}"#);
+    assert_eq!(message(&both, &login), expected);
+    assert_eq!(message(&both, VALUE), note);
+    // Other places are none in a message.
+    assert!(Rewriter::of_messages(&[placeholder(&[Spot::Json(vec!["key".into()])])]).is_none());
+}

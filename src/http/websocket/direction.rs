@@ -2,7 +2,8 @@
 //!
 //! Pure: bytes in, bytes out. Frames are neither joined nor split, so what goes out is as
 //! long as what came in; only the last bytes of a message's fragment may wait for the next
-//! one, and what stands behind them with them.
+//! one, and what stands behind them with them. A message in which stand-ins are swapped is
+//! framed anew: what may go of each read is a fragment of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use super::frame::{HEADER_MAX, Header, Mask, Opcode, Side, apply_mask};
 use crate::error::{Reason, Refusal};
 use crate::http::passing::Passed;
-use crate::http::{redact, scan};
+use crate::http::{redact, scan, swap};
 
 /// Bytes of memory that frames may take which wait behind a fragment that is held back.
 const WAITING_MAX: usize = 16 * 1024;
@@ -70,6 +71,9 @@ impl Inspector {
 pub struct Direction {
     from: Side,
     inspector: Inspector,
+    swap: Option<Box<swap::Messages>>,
+    /// Of the next frame, while the message at hand is framed anew.
+    remade: Option<Opcode>,
     /// Most bytes of a message.
     limit: Option<u64>,
     tally: Arc<Tally>,
@@ -110,6 +114,8 @@ impl Direction {
         Self {
             from,
             inspector,
+            swap: None,
+            remade: None,
             limit,
             tally: Arc::default(),
             passed,
@@ -119,6 +125,15 @@ impl Direction {
             slots: VecDeque::new(),
             waiting: 0,
             closed: false,
+        }
+    }
+
+    /// The same, with stand-ins swapped in what passes the inspector, or refused.
+    #[must_use]
+    pub fn swapping(self, swap: Option<swap::Messages>) -> Self {
+        Self {
+            swap: swap.map(Box::new),
+            ..self
         }
     }
 
@@ -192,16 +207,15 @@ impl Direction {
         if let Some(limit) = self.limit.filter(|limit| length > *limit) {
             return Err(too_big(limit));
         }
-        self.message = Some(length);
+        if self.message.replace(length).is_none() {
+            let is_text = header.opcode == Opcode::Text;
+            let swap = self.swap.as_mut();
+            let remade = swap.is_some_and(|swap| swap.begin(is_text));
+            self.remade = remade.then_some(header.opcode);
+        }
         drop(self.input.split_to(used));
-        let mask = self.new_mask()?;
-        self.announce(Header { mask, ..header });
-        if header.length > 0 {
-            self.slots.push_back(Slot::Payload {
-                left: header.length,
-                mask,
-                offset: 0,
-            });
+        if self.remade.is_none() {
+            self.announce(header)?;
         }
         self.frame = Some(Frame {
             left: header.length,
@@ -227,8 +241,8 @@ impl Direction {
         frame.offset += count;
         let ended = frame.left == 0;
         let last = ended && frame.fin;
-        let released = self.inspector.pass(piece, last).map_err(detected)?;
-        self.release(released, out);
+        let released = self.inspect(piece, last)?;
+        self.hand_on(released, last, out)?;
         self.check_waiting()?;
         if last {
             self.message = None;
@@ -256,13 +270,16 @@ impl Direction {
         let mut payload = self.input.split_to(length);
         apply_mask(&mut payload, header.mask, 0);
         let payload = self.inspector.control(payload.freeze()).map_err(detected)?;
+        if let Some(swap) = &self.swap {
+            swap.control(&payload).map_err(detected)?;
+        }
         if header.opcode == Opcode::Close {
             let code = close_code(&payload).ok_or_else(|| self.broken("a close frame is bad"))?;
             self.tally.close.store(code, Relaxed);
             self.closed = true;
             // A message that is cut off is at its end, too.
-            let rest = self.inspector.pass(BytesMut::new(), true);
-            self.release(rest.map_err(detected)?, out);
+            let rest = self.inspect(BytesMut::new(), true)?;
+            self.hand_on(rest, false, out)?;
         }
         let mask = self.new_mask()?;
         let whole = control_frame(header.opcode, &payload, mask);
@@ -289,11 +306,47 @@ impl Direction {
         })
     }
 
-    fn announce(&mut self, header: Header) {
+    /// What may go of a piece of payload.
+    fn inspect(&mut self, piece: BytesMut, last: bool) -> Result<BytesMut, Violation> {
+        let seen = self.inspector.pass(piece, last).map_err(detected)?;
+        match &mut self.swap {
+            Some(swap) => swap.pass(seen, last).map_err(detected),
+            None => Ok(seen),
+        }
+    }
+
+    /// Puts a frame with this header, and room for its payload, into what goes out.
+    fn announce(&mut self, header: Header) -> Result<(), Violation> {
+        let mask = self.new_mask()?;
         let mut bytes = BytesMut::with_capacity(HEADER_MAX);
-        header.encode(&mut bytes);
+        Header { mask, ..header }.encode(&mut bytes);
         self.waiting += bytes.len();
         self.slots.push_back(Slot::Whole(bytes.freeze()));
+        if header.length > 0 {
+            self.slots.push_back(Slot::Payload {
+                left: header.length,
+                mask,
+                offset: 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts payload that may go into the places it came from, or into a frame of its own.
+    fn hand_on(&mut self, data: BytesMut, last: bool, out: &mut BytesMut) -> Result<(), Violation> {
+        if let Some(opcode) = self.remade
+            && (last || !data.is_empty())
+        {
+            self.announce(Header {
+                fin: last,
+                opcode,
+                mask: None,
+                length: data.len() as u64,
+            })?;
+            self.remade = Some(Opcode::Continuation);
+        }
+        self.release(data, out);
+        Ok(())
     }
 
     /// Puts released payload into its places, and with it whatever it was in the way of.
