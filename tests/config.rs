@@ -13,6 +13,8 @@ mod bad;
 mod examples;
 #[path = "config/good.rs"]
 mod good;
+#[path = "config/minting.rs"]
+mod minting;
 #[path = "config/never_panics.rs"]
 mod never_panics;
 

@@ -12,6 +12,7 @@ use super::credentials::Credentials;
 use super::dlp::ListedSecret;
 use super::finding::{Finding, Findings, Severity};
 use super::locate::Env;
+use super::minting;
 use super::read::{Read, read};
 use super::rules::Known;
 use super::settings::{Agent, Config};
@@ -444,6 +445,7 @@ impl Load {
         if !self.findings.has_errors() {
             self.never_used(files, &credentials, &used);
             self.never_matching(files, &rules);
+            self.minting(files, &rules, &credentials);
         }
         (rules, believed, credentials)
     }
@@ -483,6 +485,17 @@ impl Load {
                     )
                     .help("the first match wins: put the narrower rule first, or remove it");
             });
+        }
+    }
+
+    /// A credential had better not be attached where services make more of them.
+    fn minting(&mut self, files: &[RulesFile], rules: &[Rule], credentials: &Credentials) {
+        for (index, rule) in rules.iter().enumerate() {
+            if let Some(covered) = minting::covered(rules, index, &credentials.specs) {
+                self.at(files, &rule.place, covered.message, |finding| {
+                    finding.help(covered.help);
+                });
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod limits;
 mod load;
 mod locate;
 mod methods;
+mod minting;
 mod nearest;
 mod node;
 mod read;

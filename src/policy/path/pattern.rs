@@ -149,6 +149,18 @@ impl PathPattern {
                 .all(|(mine, theirs)| mine.covers(theirs))
     }
 
+    /// Whether some path is one of these and one of `other`.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let reaches = |one: &Self, two: &Self| one.rest || one.elements.len() >= two.elements.len();
+        let pairs = self.elements.iter().zip(&other.elements);
+        reaches(self, other)
+            && reaches(other, self)
+            && pairs
+                .into_iter()
+                .all(|(mine, theirs)| mine.covers(theirs) || theirs.covers(mine))
+    }
+
     /// Whether this is `/**`.
     #[must_use]
     pub fn is_everything(&self) -> bool {
