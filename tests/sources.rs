@@ -16,6 +16,8 @@
 #[path = "sources/commands.rs"]
 mod commands;
 mod common;
+#[path = "sources/errors.rs"]
+mod errors;
 #[path = "sources/local.rs"]
 mod local;
 #[path = "sources/signed.rs"]

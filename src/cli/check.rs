@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::tried;
 use crate::config::{Env, Findings, Loaded, load};
 
 /// What the exit code says.
@@ -29,6 +30,15 @@ impl Outcome {
     }
 }
 
+/// What to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Write one JSON object.
+    pub json: bool,
+    /// Also have every secret, as the gateway would.
+    pub credentials: bool,
+}
+
 /// Checks the configuration in `file`, or the one [`Env::config_file`] finds, and writes every
 /// finding and a summary to `out`: as text, or as one JSON object.
 ///
@@ -37,11 +47,17 @@ impl Outcome {
 pub fn run(
     file: Option<&Path>,
     env: &Env,
-    json: bool,
+    options: Options,
     out: &mut impl Write,
 ) -> io::Result<Outcome> {
     let (summary, findings) = match load(file, env) {
-        Ok(loaded) => (Some(Summary::of(&loaded)), loaded.warnings),
+        Ok(mut loaded) => {
+            if options.credentials {
+                let tried = tried::wait(tried::credentials(&loaded)).map_err(io::Error::other)?;
+                loaded.warnings.append(tried);
+            }
+            (Some(Summary::of(&loaded)), loaded.warnings)
+        }
         Err(findings) => (None, findings),
     };
     let outcome = match (&summary, findings.is_empty()) {
@@ -49,7 +65,7 @@ pub fn run(
         (Some(_), false) => Outcome::Warnings,
         (Some(_), true) => Outcome::Fine,
     };
-    if json {
+    if options.json {
         write_json(summary.as_ref(), &findings, out)?;
     } else {
         write_text(summary.as_ref(), &findings, out)?;

@@ -3,16 +3,23 @@
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::tried;
 use crate::config::Loaded;
 use crate::credential::placeholder::StandIns;
-use crate::credential::{Attach, Source};
-use crate::sources::{Report, Reported};
+use crate::credential::{Attach, Source, Spec, State};
+use crate::gateway::assemble::fetcher;
+use crate::sources::{Report, Reported, Tried};
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List all credentials: source, hosts, state, age and fingerprint; never a value
     List,
+    /// Have a secret as the gateway would, and say whether that works; never a value
+    Test {
+        /// The credential
+        name: String,
+    },
     /// Print the stand-in that agents hold in place of a secret
     Placeholder {
         /// A credential that says `attach = { placeholder = … }`
@@ -20,28 +27,24 @@ pub enum Command {
     },
 }
 
-/// Runs a command.
+/// Runs a command; whether all is fine.
 ///
 /// # Errors
 /// The credential is not there, or not of that kind; the state folder cannot be read.
-pub fn run(command: &Command, loaded: Loaded, out: &mut impl Write) -> io::Result<()> {
+pub fn run(command: &Command, loaded: Loaded, out: &mut impl Write) -> io::Result<bool> {
     match command {
-        Command::List => list(&loaded, out),
-        Command::Placeholder { name } => placeholder(name, loaded, out),
+        Command::List => list(&loaded, out).map(|()| true),
+        Command::Test { name } => test(name, &loaded, out),
+        Command::Placeholder { name } => placeholder(name, loaded, out).map(|()| true),
     }
 }
 
 /// A line for each credential: what is configured, and what the running gateway last said.
 fn list(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
-    let reported = match Report::new(&loaded.config.state_dir).read() {
-        Ok(reported) => reported,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let reported = reported(loaded)?;
     for spec in &loaded.credentials {
-        let hosts: Vec<String> = spec.hosts.iter().map(ToString::to_string).collect();
-        let (name, source, hosts) = (&spec.name, source(&spec.source), hosts.join(", "));
-        write!(out, "{name}: from {source}, for {hosts}; ")?;
+        write!(out, "{}; ", configured(spec))?;
+        let name = &spec.name;
         let known = reported.iter().find(|known| known.name == name.as_str());
         match known {
             None => writeln!(out, "no gateway has said anything of it yet")?,
@@ -49,6 +52,73 @@ fn list(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the running gateway last said of all credentials.
+fn reported(loaded: &Loaded) -> io::Result<Vec<Reported>> {
+    match Report::new(&loaded.config.state_dir).read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+fn configured(spec: &Spec) -> String {
+    let hosts: Vec<String> = spec.hosts.iter().map(ToString::to_string).collect();
+    let (source, hosts) = (source(&spec.source), hosts.join(", "));
+    format!("{}: from {source}, for {hosts}", spec.name)
+}
+
+/// What is configured, what the running gateway last said, and what comes of having the value
+/// now, from here.
+fn test(name: &str, loaded: &Loaded, out: &mut impl Write) -> io::Result<bool> {
+    let mut specs = loaded.credentials.iter();
+    let spec = specs.find(|spec| spec.name.as_str() == name);
+    let spec = spec.ok_or_else(|| unknown(name))?;
+    writeln!(out, "{}", configured(spec))?;
+    let report = Report::new(&loaded.config.state_dir);
+    let reported = reported(loaded)?;
+    let known = reported.iter().find(|known| known.name == name);
+    match known {
+        None => writeln!(out, "gateway: has not said anything of it yet")?,
+        Some(known) => writeln!(out, "gateway: last said {}", told(known))?,
+    }
+    let attempt = async {
+        let fetcher = fetcher(&loaded.config).await.map_err(io::Error::other)?;
+        Ok::<_, io::Error>(fetcher.try_once(spec).await)
+    };
+    let tried = tried::wait(attempt).map_err(io::Error::other)??;
+    let by_gateway = known.is_some_and(|known| known.state != State::Absent.label());
+    match tried {
+        Ok(Tried::Had { secret, lifetime }) => {
+            let mark = report.known_fingerprint(&secret);
+            let mark = mark.map_or(String::new(), |mark| format!(", fingerprint {mark}"));
+            let left = lifetime.map(|it| format!(", valid for {} s", it.as_secs()));
+            writeln!(out, "now: it can be had{mark}{}", left.unwrap_or_default())?;
+            Ok(true)
+        }
+        Ok(Tried::Left(why)) => {
+            writeln!(out, "now: not tried, because {why}")?;
+            Ok(by_gateway)
+        }
+        Err(cause) if cause.is_of_environment() && known.is_some() => {
+            let why = cause.in_full();
+            writeln!(
+                out,
+                "now: not to be had from here ({why}); the gateway has an environment of its own"
+            )?;
+            Ok(by_gateway)
+        }
+        Err(cause) => {
+            let why = cause.in_full();
+            writeln!(out, "now: credential `{name}` cannot be had: {why}")?;
+            Ok(false)
+        }
+    }
+}
+
+fn unknown(name: &str) -> io::Error {
+    let why = format!("no credential is called `{name}`: see `portreeve credential list`");
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 fn source(source: &Source) -> String {
@@ -87,7 +157,7 @@ fn placeholder(name: &str, mut loaded: Loaded, out: &mut impl Write) -> io::Resu
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     loaded.credentials.retain(|spec| spec.name.as_str() == name);
     match loaded.credentials.first().map(|spec| &spec.attach) {
-        None => return Err(wrong(format!("no credential is called `{name}`"))),
+        None => return Err(unknown(name)),
         Some(Attach::Placeholder { .. }) => {}
         Some(_) => {
             return Err(wrong(format!(

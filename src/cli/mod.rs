@@ -10,6 +10,7 @@ mod harden;
 mod log;
 pub mod nft;
 mod run;
+mod tried;
 mod wiring;
 
 use std::error::Error;

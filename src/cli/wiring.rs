@@ -20,6 +20,9 @@ pub struct CheckArgs {
     /// As one JSON object
     #[arg(long)]
     json: bool,
+    /// Also have every secret: read files, run commands, ask vaults, get tokens
+    #[arg(long)]
+    credentials: bool,
 }
 
 /// Options of `ca`.
@@ -75,7 +78,10 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     let done = check::run(
         args.config.as_deref(),
         &Env::system(),
-        args.json,
+        check::Options {
+            json: args.json,
+            credentials: args.credentials,
+        },
         &mut io::stdout().lock(),
     );
     match done {
@@ -109,7 +115,8 @@ pub fn credential(args: &CredentialArgs) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     match credential::run(&args.command, loaded, &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             complain(&error);
             ExitCode::from(EXIT_USAGE)

@@ -128,8 +128,14 @@ impl fmt::Display for Finding {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    pub(super) fn push(&mut self, finding: Finding) {
+    /// Puts one more at the end.
+    pub fn push(&mut self, finding: Finding) {
         self.0.push(finding);
+    }
+
+    /// Puts all of `others` at the end.
+    pub fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     /// Every finding.

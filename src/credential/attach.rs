@@ -32,6 +32,21 @@ impl Attach {
         }
     }
 
+    /// Whether something can be made of the secret that is put into a request.
+    pub(super) fn check(&self, secret: &Arc<Secret>) -> Result<(), Cause> {
+        match self {
+            // Its stand-in is made elsewhere.
+            Self::Placeholder { .. } => check_bytes(secret.expose()),
+            Self::Header { .. }
+            | Self::Bearer
+            | Self::Basic { .. }
+            | Self::Query { .. }
+            | Self::Cookie { .. }
+            | Self::Sigv4 { .. }
+            | Self::ClientCertificate { .. } => self.parts(secret).map(drop),
+        }
+    }
+
     /// What is put into a request.
     pub(super) fn parts(&self, secret: &Arc<Secret>) -> Result<Parts, Cause> {
         match self {

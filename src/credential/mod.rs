@@ -17,6 +17,7 @@ mod source;
 mod store;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
@@ -26,6 +27,7 @@ use crate::name::{CredentialName, Host};
 use crate::policy::Request;
 use crate::policy::path::PathPattern;
 use crate::policy::rule::Place;
+use crate::secret::Secret;
 
 pub use attach::QueryPair;
 pub use attachment::Attachment;
@@ -68,6 +70,16 @@ impl Spec {
     #[must_use]
     pub fn is_fetched(&self) -> bool {
         self.mint.is_some() || !self.source.is_local()
+    }
+
+    /// Whether this value can be attached as it says; the value.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn accept(&self, fetched: Fetched) -> Result<Arc<Secret>, Cause> {
+        let secret = Arc::new(fetched.secret);
+        self.attach.check(&secret)?;
+        Ok(secret)
     }
 
     /// Every place on this machine that some secret of it is read from.

@@ -32,7 +32,7 @@ pub enum Cause {
         error: io::Error,
     },
     /// A folder, pipe, socket or device.
-    #[error("`{}` is no regular file", .0.display())]
+    #[error("`{}` is no regular file: name the file that holds the secret", .0.display())]
     NotAFile(PathBuf),
     /// Others than the owner may read or write it.
     #[error("`{}` has mode {mode:04o}, so others than its owner can get at it: run `chmod 0600 {}`", path.display(), path.display())]
@@ -43,7 +43,7 @@ pub enum Cause {
         mode: u32,
     },
     /// The environment has no such variable.
-    #[error("the environment variable `{0}` is not set")]
+    #[error("the environment variable `{0}` is not set: set it where the gateway is started")]
     NoVariable(String),
     /// The service manager handed no credentials over.
     #[error(
@@ -51,10 +51,12 @@ pub enum Cause {
     )]
     NoCredentialsDirectory(String),
     /// Nothing there, or only line ends.
-    #[error("the secret is empty")]
+    #[error("the secret is empty: put it where it is read from")]
     Empty,
     /// The key for stand-ins could not be had.
-    #[error("there is no stand-in for it, because the key in the state folder cannot be read")]
+    #[error(
+        "there is no stand-in for it, because the key in the state folder cannot be read: see the log of the start"
+    )]
     NoStandIn,
     /// Neither a secret key with an id nor the output of a `credential_process`.
     #[error(
@@ -75,7 +77,7 @@ pub enum Cause {
         what: &'static str,
     },
     /// Over [`SECRET_MAX`].
-    #[error("the secret is longer than {} KiB", SECRET_MAX / 1024)]
+    #[error("the secret is longer than {} KiB: see whether its source is the right one", SECRET_MAX / 1024)]
     TooLong,
     /// A byte that a header field cannot carry (RFC 9110 §5.5).
     #[error(
@@ -118,22 +120,34 @@ impl Cause {
                 "the service manager handed no secrets over".to_owned()
             }
             Self::Fetch { brief, .. } => brief.clone(),
-            Self::Empty
-            | Self::TooLong
-            | Self::BadByte { .. }
-            | Self::NoStandIn
-            | Self::NoAwsKey
-            | Self::NoPrivateKey
-            | Self::Certificate { .. }
-            | Self::Pending => self.to_string(),
+            Self::Empty => "its secret is empty".to_owned(),
+            Self::TooLong => "its secret is too long".to_owned(),
+            Self::NoStandIn => "there is no stand-in for it".to_owned(),
+            Self::Certificate { .. } => "its certificate cannot be used".to_owned(),
+            Self::BadByte { .. } | Self::NoAwsKey | Self::NoPrivateKey | Self::Pending => {
+                self.to_string()
+            }
         }
     }
 
-    /// With what the kernel said, where that is the reason.
+    /// Whether it may be another in another process.
+    #[must_use]
+    pub fn is_of_environment(&self) -> bool {
+        matches!(self, Self::NoVariable(_) | Self::NoCredentialsDirectory(_))
+    }
+
+    /// With what the kernel said, where that is the reason, and what to do about that.
     #[must_use]
     pub fn in_full(&self) -> String {
         match self {
-            Self::Unreadable { error, .. } => format!("{self}: {error}"),
+            Self::Unreadable { error, .. } => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::NotFound => "put it there, with mode 0600, or name another",
+                    io::ErrorKind::PermissionDenied => "give it to the gateway's user (`chown`)",
+                    _ => "see whether it is what it should be",
+                };
+                format!("{self} ({error}): {remedy}")
+            }
             Self::NotAFile(_)
             | Self::Loose { .. }
             | Self::NoVariable(_)

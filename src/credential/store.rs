@@ -633,7 +633,8 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert_eq!(
             problems[0].to_string(),
-            "rules/a.toml:3: credential `a`: the environment variable `NONE` is not set"
+            "rules/a.toml:3: credential `a`: the environment variable `NONE` is not set: \
+             set it where the gateway is started"
         );
         let names: Vec<_> = store.names().map(CredentialName::as_str).collect();
         assert_eq!(names, ["a", "b"]);

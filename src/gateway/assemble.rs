@@ -176,6 +176,18 @@ pub async fn assemble_with_ca(
     Ok(gateway)
 }
 
+/// Fetches secrets as a gateway of this configuration does.
+///
+/// # Errors
+/// There is nobody to trust, or this machine's addresses cannot be read.
+pub async fn fetcher(config: &Config) -> Result<Fetcher, StartError> {
+    let own = OwnAddresses::watch(config.upstream.own_addresses.iter().copied())
+        .await
+        .during("cannot read this machine's addresses")?;
+    let dialler = Arc::new(dialler(config, own)?);
+    Ok(Fetcher::new(fetching(config, dialler)?))
+}
+
 /// How secrets and tokens are fetched: tokens as servers are dialled for agents.
 ///
 /// # Errors

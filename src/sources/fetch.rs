@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::client::Client;
 use super::command;
 use super::file::Signature;
+use super::keeper::{FETCH_TIME, too_slow};
 use super::tokens;
 use super::vault::{self, Session};
-use crate::credential::{Cause, Fetched, Mint, Source, Spec};
+use crate::credential::{Cause, Fetched, Grant, Mint, Source, Spec};
 use crate::net::dial::Dialler;
+use crate::secret::Secret;
 use crate::tls::UpstreamTls;
 
 /// What fetching takes.
@@ -26,6 +31,20 @@ pub struct FetchSettings {
 pub struct Fetcher {
     client: Client,
     state_dir: PathBuf,
+}
+
+/// What came of trying to have a value.
+#[derive(Debug)]
+pub enum Tried {
+    /// It can be had.
+    Had {
+        /// It.
+        secret: Arc<Secret>,
+        /// How long it is valid, where that is known.
+        lifetime: Option<Duration>,
+    },
+    /// It was not tried; why, as the rest of a sentence.
+    Left(&'static str),
 }
 
 /// What one credential's task remembers from fetch to fetch.
@@ -58,6 +77,27 @@ impl Fetcher {
             memory.signature = signature;
         }
         Some(self.value(spec, memory).await)
+    }
+
+    /// Has the value once, as it would be attached, and leaves no trace where the gateway
+    /// keeps any.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub async fn try_once(&self, spec: &Spec) -> Result<Tried, Cause> {
+        if let Some(Mint::OAuth2(oauth2)) = &spec.mint
+            && oauth2.grant == Grant::RefreshToken
+        {
+            return Ok(Tried::Left(
+                "a server may replace the refresh token, which is the gateway's to keep",
+            ));
+        }
+        let mut memory = Memory::default();
+        let value = timeout(FETCH_TIME, self.value(spec, &mut memory)).await;
+        let fetched = value.unwrap_or_else(|_| Err(too_slow()))?;
+        let lifetime = fetched.lifetime;
+        let secret = spec.accept(fetched)?;
+        Ok(Tried::Had { secret, lifetime })
     }
 
     async fn value(&self, spec: &Spec, memory: &mut Memory) -> Result<Fetched, Cause> {

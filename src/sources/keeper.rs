@@ -157,7 +157,7 @@ async fn keep(
     loop {
         let fetched = match timeout(FETCH_TIME, fetcher.fetch(&spec, &mut memory)).await {
             Ok(fetched) => fetched,
-            Err(_) => Some(Err(too_slow(&spec))),
+            Err(_) => Some(Err(too_slow())),
         };
         if let Some(fetched) = fetched {
             pause = match &fetched {
@@ -180,8 +180,7 @@ async fn keep(
     }
 }
 
-fn too_slow(spec: &Spec) -> Cause {
-    let _ = spec;
+pub(super) fn too_slow() -> Cause {
     Cause::Fetch {
         brief: "its source does not answer".to_owned(),
         detail: format!("its source did not answer within {FETCH_TIME:?}: see whether it is up"),

@@ -12,6 +12,6 @@ mod report;
 mod tokens;
 mod vault;
 
-pub use self::fetch::{FetchSettings, Fetcher, Memory};
+pub use self::fetch::{FetchSettings, Fetcher, Memory, Tried};
 pub use self::keeper::{Attempt, FETCH_TIME, Keeper, Publish};
 pub use self::report::{Report, Reported};

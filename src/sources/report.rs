@@ -85,12 +85,23 @@ impl Report {
         Ok(fingerprint(&self.key()?, secret))
     }
 
+    /// The fingerprint of a value, where a gateway has made the key; none is made.
+    #[must_use]
+    pub fn known_fingerprint(&self, secret: &Secret) -> Option<String> {
+        let made = self.key_file().exists();
+        made.then(|| self.fingerprint(secret).ok()).flatten()
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.state_dir.join("fingerprint.key")
+    }
+
     fn file(&self) -> PathBuf {
         self.state_dir.join("credentials.json")
     }
 
     fn key(&self) -> io::Result<hmac::Key> {
-        let path = self.state_dir.join("fingerprint.key");
+        let path = self.key_file();
         let mut bytes = Vec::new();
         match fs::File::open(&path) {
             Ok(file) => {

@@ -350,13 +350,17 @@ fn a_reload_takes_the_policy_and_tells_what_needs_a_restart() {
 
 #[test]
 fn check_says_how_it_went() {
-    use portreeve::cli::check::{Outcome, run};
+    use portreeve::cli::check::{Options, Outcome, run};
     let rule = "[[rule]]\nname = \"a\"\nhosts = [\"a.test\"]\n";
     let check = |rules: &str, json: bool| {
         let folder = Folder::new(&[("portreeve.toml", ""), ("rules/a.toml", rules)]);
         let mut out = Vec::new();
         let file = folder.path("portreeve.toml");
-        let outcome = run(Some(&file), &folder.env(), json, &mut out).unwrap();
+        let options = Options {
+            json,
+            ..Options::default()
+        };
+        let outcome = run(Some(&file), &folder.env(), options, &mut out).unwrap();
         (outcome, folder.neutral(&String::from_utf8(out).unwrap()))
     };
     let (outcome, text) = check(rule, false);

@@ -19,7 +19,7 @@ const APP: &str = "secret = { file = \"../key\" }\nrefresh = \"100ms\"\n\
 const ACCOUNT: &str = "secret = { file = \"../key\" }\n\
     attach = { gcp_service_account = { scopes = [\"https://www.googleapis.com/auth/cloud-platform\"] } }\n";
 
-fn key() -> (KeyPair, String) {
+pub fn key() -> (KeyPair, String) {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der = key.as_der().unwrap();
     let text = STANDARD.encode(der.as_ref());
