@@ -36,6 +36,7 @@ shipped!(
     "clouds",
     "code-hosts",
     "databases",
+    "fields",
     "keys",
     "model-apis",
     "package-registries",

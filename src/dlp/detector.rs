@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::Check;
-use super::engine::{Boundary, Engine, Finding, Pattern};
+use super::engine::{Boundary, Engine, Finding, Pattern, Sought};
 use super::kind::Kind;
 use super::known;
 use super::parts::Part;
@@ -182,7 +182,11 @@ impl Detector {
     /// An engine of this detector alone.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        Engine::new(self.patterns(0).collect()).looking_for(self.kind.map(|kind| (kind, 0)))
+        Engine::compile(Sought {
+            patterns: self.patterns(0).collect(),
+            kinds: self.kind.map(|kind| (kind, 0)).into_iter().collect(),
+            ..Sought::default()
+        })
     }
 
     fn patterns(&self, number: u32) -> impl Iterator<Item = Pattern> {
@@ -215,19 +219,16 @@ impl Detectors {
     /// Compiles detectors.
     #[must_use]
     pub fn new(all: Vec<Detector>) -> Self {
-        let numbered = (0..).zip(&all);
-        let patterns = numbered
-            .clone()
-            .flat_map(|(number, detector)| detector.patterns(number));
-        let kinds = numbered
-            .clone()
-            .filter_map(|(number, detector)| Some((detector.kind?, number)));
-        let kinds: Vec<_> = kinds.collect();
-        let parts = numbered.flat_map(|(number, detector)| {
-            let parts = detector.parts.iter();
-            parts.map(move |part| (number, part))
-        });
-        let engine = Engine::with_parts(patterns.collect(), parts).looking_for(kinds);
+        let mut sought = Sought::default();
+        for (number, detector) in (0..).zip(&all) {
+            let parts = detector.parts.iter().map(|part| (number, part));
+            sought.patterns.extend(detector.patterns(number));
+            sought.parts.extend(parts);
+            sought
+                .kinds
+                .extend(detector.kind.map(|kind| (kind, number)));
+        }
+        let engine = Engine::compile(sought);
         Self { all, engine }
     }
 

@@ -10,6 +10,7 @@ use super::coding::Coding;
 use super::kind::{Kind, Kinds};
 use super::parts::{Around, Part, Parts};
 use super::prefilter::{Entry, GRAM, Prefilter};
+use super::readers::{Read, Readers};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 
 /// Bytes before a token that are looked at to tell whether it begins there.
@@ -67,11 +68,24 @@ pub struct Finding {
     pub coding: Coding,
 }
 
+/// What to look for, each with the number of its detector.
+#[derive(Default)]
+pub struct Sought<'a> {
+    /// Tokens.
+    pub patterns: Vec<Pattern>,
+    /// Parts of known secrets.
+    pub parts: Vec<(u32, &'a Part)>,
+    /// What no shape can say.
+    pub kinds: Vec<(Kind, u32)>,
+}
+
 /// All patterns, compiled. Immutable, and shared by all streams.
 #[derive(Default)]
 pub struct Engine {
     rules: Vec<Rule>,
     /// Their anchors have the numbers after those of the rules.
+    readers: Readers,
+    /// And theirs those after these.
     parts: Parts,
     prefilter: Prefilter,
     kinds: Kinds,
@@ -98,6 +112,8 @@ pub struct Candidate {
     rule: u32,
     /// Where it starts, in bytes from the start of the window it was found in.
     pub start: usize,
+    /// Where that begins which must not go on yet.
+    pub hold: Option<usize>,
     cursor: Cursor,
 }
 
@@ -138,21 +154,30 @@ impl Engine {
     /// Compiles patterns.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>) -> Self {
-        Self::with_parts(patterns, [])
+        Self::compile(Sought {
+            patterns,
+            ..Sought::default()
+        })
     }
 
-    /// Compiles patterns, and parts of known secrets with the numbers of their detectors.
+    /// Compiles kinds, each with the number of its detector.
     #[must_use]
-    pub fn with_parts<'a>(
-        patterns: Vec<Pattern>,
-        parts: impl IntoIterator<Item = (u32, &'a Part)>,
-    ) -> Self {
+    pub fn looking_for(kinds: impl IntoIterator<Item = (Kind, u32)>) -> Self {
+        Self::compile(Sought {
+            kinds: kinds.into_iter().collect(),
+            ..Sought::default()
+        })
+    }
+
+    /// Compiles all that is looked for.
+    #[must_use]
+    pub fn compile(sought: Sought<'_>) -> Self {
         let mut grams = Vec::new();
         let mut engine = Self {
             beginnings: vec![Vec::new(); 256],
             ..Self::default()
         };
-        for pattern in patterns {
+        for pattern in sought.patterns {
             let pattern = Arc::new(pattern);
             let (fixed, anchor) = (pattern.shape.fixed(), pattern.shape.anchor());
             engine.add(&pattern, Coding::Plain, fixed, anchor, &mut grams);
@@ -160,21 +185,27 @@ impl Engine {
                 engine.add_encoded(&pattern, &mut grams);
             }
         }
-        for (detector, part) in parts {
+        let rules = engine.rules.len();
+        let mut push = |gram, number: usize, place| {
+            grams.push((gram, u32::try_from(number).unwrap_or(u32::MAX), place));
+        };
+        for (kind, detector) in &sought.kinds {
+            if *kind == Kind::SecretField {
+                let readers = &mut engine.readers;
+                readers.add_fields(*detector, |gram, reader, place| {
+                    push(gram, rules + reader, place);
+                });
+            }
+        }
+        let readers = rules + engine.readers.len();
+        for (detector, part) in sought.parts {
             engine.parts.add(detector, part, |gram, anchor, place| {
-                let number = engine.rules.len() + anchor;
-                grams.push((gram, u32::try_from(number).unwrap_or(u32::MAX), place));
+                push(gram, readers + anchor, place);
             });
         }
         engine.prefilter = Prefilter::new(grams);
+        engine.kinds = Kinds::new(sought.kinds);
         engine
-    }
-
-    /// Looks for these kinds, too, each with the number of its detector.
-    #[must_use]
-    pub fn looking_for(mut self, kinds: impl IntoIterator<Item = (Kind, u32)>) -> Self {
-        self.kinds = Kinds::new(kinds);
-        self
     }
 
     /// What is looked for without a shape.
@@ -239,7 +270,7 @@ impl Engine {
             return Verdict::Nothing;
         };
         let Some(rule) = self.rules.get(entry.rule as usize) else {
-            return self.read_part(window, entry.rule, start, ended);
+            return self.read_other(window, entry.rule, start, ended);
         };
         if !rule.starts_at(window, start) {
             return Verdict::Nothing;
@@ -247,6 +278,7 @@ impl Engine {
         let candidate = Candidate {
             rule: entry.rule,
             start,
+            hold: Some(start),
             cursor: Cursor::default(),
         };
         self.go_on(window, candidate, ended)
@@ -257,7 +289,7 @@ impl Engine {
     pub fn go_on(&self, window: &[u8], candidate: Candidate, ended: bool) -> Verdict {
         let Some(rule) = self.rules.get(candidate.rule as usize) else {
             let anchor = candidate.start + candidate.cursor.at;
-            return self.read_part(window, candidate.rule, anchor, ended);
+            return self.read_other(window, candidate.rule, anchor, ended);
         };
         let raw = window.get(candidate.start..).unwrap_or_default();
         match rule.coding {
@@ -266,9 +298,41 @@ impl Engine {
         }
     }
 
+    /// Reads what is no shape, at its anchor.
+    fn read_other(&self, window: &[u8], rule: u32, at: usize, ended: bool) -> Verdict {
+        let index = (rule as usize).saturating_sub(self.rules.len());
+        if let Some(part) = index.checked_sub(self.readers.len()) {
+            return self.read_part(window, (rule, part), at, ended);
+        }
+        match (
+            self.readers.read(index, window, at, ended),
+            self.readers.detector(index),
+        ) {
+            (Read::Open { start, hold }, _) => Verdict::Open(Candidate {
+                rule,
+                start,
+                hold,
+                cursor: Cursor::behind(at.saturating_sub(start)),
+            }),
+            (Read::Found { from, to }, Some(detector)) => Verdict::Found(Token {
+                detector,
+                start: from,
+                length: to.saturating_sub(from),
+                coding: Coding::Plain,
+                decoded: Vec::new(),
+            }),
+            (Read::Nothing | Read::Found { .. }, _) => Verdict::Nothing,
+        }
+    }
+
     /// Reads both ways from the anchor of a part.
-    fn read_part(&self, window: &[u8], rule: u32, start: usize, ended: bool) -> Verdict {
-        let anchor = (rule as usize).saturating_sub(self.rules.len());
+    fn read_part(
+        &self,
+        window: &[u8],
+        (rule, anchor): (u32, usize),
+        start: usize,
+        ended: bool,
+    ) -> Verdict {
         let Around::Part { left, right, open } = self.parts.around(anchor, window, start, ended)
         else {
             return Verdict::Nothing;
@@ -278,6 +342,7 @@ impl Engine {
             return Verdict::Open(Candidate {
                 rule,
                 start,
+                hold: Some(start),
                 cursor: Cursor::behind(left),
             });
         }

@@ -17,6 +17,9 @@ pub enum Kind {
     SeedPhrase,
     /// The private key of a wallet, as it is imported (WIF).
     WalletKey,
+    /// The value of a field that is called a password, a secret, a token or a key, if it looks
+    /// random.
+    SecretField,
 }
 
 impl Kind {
@@ -27,6 +30,7 @@ impl Kind {
         ("us-ssn", Self::UsSsn),
         ("seed-phrase", Self::SeedPhrase),
         ("wallet-key", Self::WalletKey),
+        ("secret-field", Self::SecretField),
     ];
 
     /// Its word in files.
@@ -40,7 +44,7 @@ impl Kind {
     fn is_number(self) -> bool {
         match self {
             Self::Card | Self::Iban | Self::UsSsn => true,
-            Self::SeedPhrase | Self::WalletKey => false,
+            Self::SeedPhrase | Self::WalletKey | Self::SecretField => false,
         }
     }
 }

@@ -177,7 +177,7 @@ fn base64_json(token: &mut Vec<u8>, below: Below<'_>) -> Option<()> {
 }
 
 /// The header stands on a line of its own.
-fn line_ends(token: &mut [u8]) -> Option<()> {
+fn line_ends(token: &mut Vec<u8>) -> Option<()> {
     const LINE: &[u8] = b"KEY-----";
     const BLOCK: &[u8] = b"BLOCK-----";
     let end = |line: &[u8]| {
@@ -186,8 +186,9 @@ fn line_ends(token: &mut [u8]) -> Option<()> {
     };
     let start = end(LINE).or_else(|| end(BLOCK))?;
     let body = token.get_mut(start..)?;
+    *body.first_mut()? = b'\n';
     let proc_type = body.windows(10).position(|window| window == b"Proc-Type:");
-    body.get_mut(..proc_type.unwrap_or(1))?.fill(b'\n');
+    token.drain(start + 1..start + proc_type.unwrap_or(1).max(1));
     Some(())
 }
 

@@ -199,7 +199,7 @@ impl Numbers {
             Kind::Card => self.row.count + 1 >= ROW || card::is_named(before),
             Kind::Iban => true,
             Kind::UsSsn => ssn::is_named(before),
-            Kind::SeedPhrase | Kind::WalletKey => false,
+            Kind::SeedPhrase | Kind::WalletKey | Kind::SecretField => false,
         }
     }
 
@@ -218,7 +218,7 @@ impl Numbers {
             }
             Kind::Iban => iban::is_iban(number),
             Kind::UsSsn => ssn::is_ssn(number) && self.tells(kind, view, from),
-            Kind::SeedPhrase | Kind::WalletKey => false,
+            Kind::SeedPhrase | Kind::WalletKey | Kind::SecretField => false,
         }
     }
 }

@@ -15,6 +15,8 @@ use super::wallet::Wallets;
 
 /// Bytes that are looked at in one go.
 pub const SLICE: usize = 8 * 1024;
+/// Bytes of the past that are remembered: what the search and the escapes need.
+const KEPT: usize = if PAST > 288 { PAST } else { 288 };
 /// Most tokens that may be open at one place: far more than shapes can overlap.
 const OPEN_MAX: usize = 64;
 
@@ -123,10 +125,10 @@ impl Pass {
         self.searches.look(engine, view, report);
     }
 
-    /// Drops what nothing needs any more; the last [`PAST`] bytes stay.
+    /// Drops what nothing needs any more; the last [`KEPT`] bytes stay.
     pub fn forget(&mut self) {
         let oldest = self.open.iter().map(|candidate| candidate.start).min();
-        let past = self.next.saturating_sub(PAST);
+        let past = self.next.saturating_sub(KEPT);
         let needed = self.searches.needed_from().saturating_sub(self.base);
         let past = past.min(usize::try_from(needed).unwrap_or(past));
         let drop = oldest.unwrap_or(past).min(past);
@@ -138,14 +140,19 @@ impl Pass {
         self.next -= drop;
         for candidate in &mut self.open {
             candidate.start -= drop;
+            candidate.hold = candidate.hold.map(|at| at.saturating_sub(drop));
         }
-        debug_assert!(self.window.len() <= LONGEST + PAST + SLICE);
+        debug_assert!(self.window.len() <= LONGEST + KEPT + SLICE);
     }
 
     /// Decides what is held, after the last bytes of a chunk.
     pub fn hold(&mut self, engine: &Engine) {
         let beginning = engine.beginning(&self.window);
-        let oldest = self.open.iter().map(|candidate| candidate.start).min();
+        let oldest = self
+            .open
+            .iter()
+            .filter_map(|candidate| candidate.hold)
+            .min();
         let from = oldest.unwrap_or(beginning).min(beginning);
         let held = self.searches.held_from();
         let held = held.map_or(u64::MAX, |at| at.saturating_sub(self.base));

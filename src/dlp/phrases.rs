@@ -195,12 +195,15 @@ impl Phrases {
                         return (run, true);
                     }
                     let index = words.index(word);
-                    if index.is_none() || kind.is_some() && last != kind {
-                        if here > at + SAMPLE as u64 {
+                    let other = kind.is_some() && last != kind;
+                    if index.is_none() || other {
+                        if here > at + SAMPLE as u64 && (index.is_none() || run.len() >= TELLING) {
                             break;
                         }
-                        run.clear();
-                        kind = None;
+                        // What is between this word and the one before may be the new kind.
+                        let keep = usize::from(index.is_some());
+                        run.drain(..run.len().saturating_sub(keep));
+                        kind = last.filter(|_| other && index.is_some());
                     }
                     let to = here + length as u64;
                     run.extend(index.map(|index| Word {
@@ -349,9 +352,9 @@ fn next(bytes: &[u8]) -> Next {
     while length < BETWEEN {
         match bytes.get(length..).unwrap_or_default() {
             [b'\\', b'n' | b'r' | b't', ..] => length += 2,
-            // The last may be half an escape.
-            [b'\\'] | [b' ' | b'\n' | b'\r' | b'\t', ..] => length += 1,
-            [byte, ..] if is_phrase(*byte) && !byte.is_ascii_lowercase() && *byte != b'\\' => {
+            // Of a quote, or half an escape.
+            [b'\\' | b' ' | b'\n' | b'\r' | b'\t', ..] => length += 1,
+            [byte, ..] if is_phrase(*byte) && !byte.is_ascii_lowercase() => {
                 if kind == b' ' {
                     kind = *byte;
                 }
@@ -384,7 +387,7 @@ mod tests {
     use super::*;
 
     fn engine() -> Engine {
-        Engine::default().looking_for([(Kind::SeedPhrase, 0)])
+        Engine::looking_for([(Kind::SeedPhrase, 0)])
     }
 
     fn made(length: usize) -> String {

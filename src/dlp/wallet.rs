@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn engine() -> Engine {
-        Engine::default().looking_for([(Kind::WalletKey, 0)])
+        Engine::looking_for([(Kind::WalletKey, 0)])
     }
 
     fn found(text: &str) -> usize {

@@ -19,9 +19,28 @@ pub(super) fn of(kind: Kind, below: Below<'_>) -> Option<Vec<u8>> {
             let entropy = (0..length).map(|_| u8::try_from(below(256)).unwrap_or(0));
             phrase(&Words::english(), &entropy.collect::<Vec<_>>())?
         }
+        Kind::SecretField => field(below)?,
         Kind::WalletKey => return Some(super::wallet_key(below)),
     };
     Some(text.into_bytes())
+}
+
+/// As forms, settings, YAML and JSON write it.
+fn field(below: Below<'_>) -> Option<String> {
+    const NAMES: [&str; 8] = [
+        "password",
+        "api_key",
+        "client_secret",
+        "secret",
+        "accessToken",
+        "X-Api-Key",
+        "AWS_SECRET_ACCESS_KEY",
+        "auth_token",
+    ];
+    let name = NAMES.get(index(NAMES.len(), below))?;
+    let value = super::letters(usize::try_from(20 + below(24)).ok()?, below);
+    let (between, end) = *[("=", ""), (": ", ""), (" = '", "'")].get(index(3, below))?;
+    Some(format!("{name}{between}{value}{end}"))
 }
 
 fn digits(count: usize, below: Below<'_>) -> String {

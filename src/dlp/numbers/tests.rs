@@ -9,7 +9,7 @@ const SSN: u32 = 2;
 
 fn engine() -> Engine {
     let kinds = [(Kind::Card, CARD), (Kind::Iban, IBAN), (Kind::UsSsn, SSN)];
-    Engine::default().looking_for(kinds)
+    Engine::looking_for(kinds)
 }
 
 fn found(text: &str) -> Vec<(u32, String)> {

@@ -8,9 +8,11 @@ use super::super::pass::Report;
 use super::View;
 use super::lane::Lane;
 
-/// Bytes before the first escape of a token, and between two of them. Within what the
-/// engine remembers of the past.
-const NEAR: u64 = 120;
+/// Bytes before the first escape of a token: that of one kind is the `=` at its end. Within
+/// what a pass remembers.
+const FIRST: u64 = 264;
+/// Bytes between two escapes of a token.
+const NEAR: u64 = FIRST;
 /// Most bytes of an escape: `&#x000067;`.
 const ESCAPE_MAX: usize = 10;
 
@@ -99,7 +101,7 @@ impl Escapes {
                     return false;
                 }
                 Escape::Of(character, length) if character.is_ascii() && hides(here) => {
-                    let start = at.saturating_sub(NEAR).max(self.last).max(view.base);
+                    let start = at.saturating_sub(FIRST).max(self.last).max(view.base);
                     self.lane = Some(Lane::new(Coding::Escaped, self.layers, start));
                     self.last = at + length as u64;
                     return true;
