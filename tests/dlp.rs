@@ -14,6 +14,8 @@
 mod common;
 #[path = "dlp/long.rs"]
 mod long;
+#[path = "dlp/places.rs"]
+mod places;
 #[path = "dlp/recall.rs"]
 mod recall;
 
@@ -292,12 +294,12 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
             (
                 "POST /a HTTP/1.1".to_owned(),
                 wrapped.as_str(),
-                "in the body at byte 25, in base64",
+                "in JSON field `blob` at byte 25, in base64",
             ),
             (
                 "POST /a HTTP/1.1".to_owned(),
                 json.as_str(),
-                "in the body at byte 14",
+                "in JSON field `note` at byte 14",
             ),
         ];
         for (count, (head, body, place)) in (1..).zip(cases) {
@@ -452,7 +454,11 @@ fn compressed_bodies_and_forms_hide_nothing() {
             "Zq3vK8mN2xT7bR".repeat(4)
         );
         let response = lab.ask(form, format!("a=1&key={key}&b=2").as_bytes());
-        refused(&response, "private key", "in the decoded body at byte 8");
+        refused(
+            &response,
+            "private key",
+            "in form field `key` at byte 8 of the decoded body",
+        );
     });
 }
 

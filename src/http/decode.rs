@@ -1,18 +1,26 @@
-//! Bodies with a `Content-Encoding` (RFC 9110 §8.4), decoded as they come and scanned.
+//! Bodies that do not read as they stand, decoded as they come and scanned: those with a
+//! `Content-Encoding` (RFC 9110 §8.4), forms, and calls of which each message is compressed.
 //!
 //! What is decoded is never kept: it goes from the decoder into the scan, piece by piece, so
 //! that a bomb costs time up to its budget and no memory. What cannot be decoded, or is over
 //! budget, cannot be judged; the rule's `on_limit` says what follows.
+
+mod calls;
+mod coder;
+mod form;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
+use self::calls::Calls;
+use self::coder::{Next, decoder};
+use self::form::Form;
+use super::scan::outline::{Kind, Spot, Trail};
 use super::scan::{Place, Scanner};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
@@ -28,10 +36,6 @@ const RATIO_MAX: u64 = 200;
 const BETWEEN_RATIO_MAX: u64 = 4;
 /// Raw bytes that are decoded in one go; also how finely is known which of them hold what.
 const PIECE: usize = 256;
-/// Bytes of a decoder's own buffer.
-const BUFFER: usize = 16 * 1024;
-/// The largest window of zstd, as a power of two: what every decoder must take (RFC 9659).
-const ZSTD_WINDOW: u32 = 23;
 
 /// Why decoding ended.
 #[derive(Clone, Debug)]
@@ -44,7 +48,7 @@ pub enum Stop {
 
 /// Decodes and scans one body.
 pub struct Decoding {
-    chain: Box<dyn Write + Send>,
+    chain: Next,
     view: Arc<Mutex<View>>,
     raw: u64,
     /// After how many raw bytes how many were decoded.
@@ -56,6 +60,9 @@ pub struct Decoding {
 struct View {
     scanner: Scanner,
     stream: Stream,
+    trail: Trail,
+    /// Whether it is one message after the other, each looked at for itself.
+    calls: bool,
     stop: Option<Stop>,
     decoded: u64,
     most: u64,
@@ -69,17 +76,25 @@ struct Sink(Arc<Mutex<View>>);
 /// Counts what one decoder gives the next.
 struct Between {
     view: Arc<Mutex<View>>,
-    next: Box<dyn Write + Send>,
+    next: Next,
 }
 
 impl Decoding {
-    /// What a body with these headers needs; `None` for none.
+    /// What a body of this kind with these headers needs; `None` for none. `escapes`: a form
+    /// may have some.
     ///
     /// # Errors
     /// [`Stop::Limit`]: an encoding that is not known, or too many.
-    pub fn new(headers: &HeaderMap, scanner: &Scanner) -> Result<Option<Self>, Stop> {
+    pub fn new(
+        headers: &HeaderMap,
+        kind: &Kind,
+        escapes: bool,
+        scanner: &Scanner,
+    ) -> Result<Option<Self>, Stop> {
         let codings = codings(headers);
-        if codings.is_empty() {
+        let calls = Calls::of(headers);
+        let form = matches!(kind, Kind::Form) && (escapes || !codings.is_empty());
+        if codings.is_empty() && calls.is_none() && !form {
             return Ok(None);
         }
         if codings.len() > LAYERS {
@@ -87,23 +102,37 @@ impl Decoding {
                 "has more than two encodings on top of each other",
             ));
         }
+        let trail = if form {
+            Trail::marked()
+        } else {
+            Trail::new(kind)
+        };
         let view = Arc::new(Mutex::new(View {
             scanner: scanner.clone(),
             stream: Stream::new(),
+            trail,
+            calls: calls.is_some(),
             stop: None,
             decoded: 0,
             most: RATIO_FROM,
             between: 0,
             between_most: RATIO_FROM,
         }));
-        let mut chain: Box<dyn Write + Send> = Box::new(Sink(view.clone()));
+        let mut chain: Next = Box::new(Sink(view.clone()));
+        if let Some(calls) = calls {
+            // What is not compressed is scanned as it is, unless it was in a coding.
+            chain = Box::new(calls.over(view.clone(), !codings.is_empty()));
+        } else if form {
+            chain = Box::new(Form::new(view.clone()));
+        }
         // The first named was applied first, so it is decoded last (RFC 9110 §8.4).
         for (place, coding) in codings.iter().enumerate() {
             if place > 0 {
                 let (view, next) = (view.clone(), chain);
                 chain = Box::new(Between { view, next });
             }
-            chain = decoder(coding, chain)?;
+            let unknown = Stop::Limit("has an encoding that cannot be scanned");
+            chain = decoder(coding, chain).ok_or(unknown)?;
         }
         Ok(Some(Self {
             chain,
@@ -201,15 +230,24 @@ impl View {
             .get_or_insert(Stop::Limit("decodes to more bytes than can be scanned"));
     }
 
+    /// Scans what was decoded next, or decides at the end (`None`).
     fn scan(&mut self, data: Option<&[u8]>) {
         let Self {
             scanner,
             stream,
+            trail,
             stop,
             ..
         } = self;
+        let bytes = data.unwrap_or_default();
+        let base = self.decoded.saturating_sub(bytes.len() as u64);
         let mut report = |finding: Finding, data: &[u8]| {
-            let blocked = scanner.judge(&Place::Decoded, &finding, data);
+            let place = if self.calls {
+                Place::Call
+            } else {
+                Place::Decoded(trail.spot(bytes, base, finding.start))
+            };
+            let blocked = scanner.judge(&place, &finding, data);
             *stop = stop.take().or(blocked.map(Stop::Found));
         };
         let engine = scanner.detectors.engine();
@@ -217,10 +255,31 @@ impl View {
             Some(data) => stream.push(engine, data, &mut report),
             None => stream.finish(engine, &mut report),
         }
+        if !self.calls {
+            trail.follow(bytes, base);
+        }
         if stream.is_saturated() {
             stop.get_or_insert_with(|| Stop::Found(Scanner::saturated()));
         }
     }
+
+    /// The next bytes begin these spots.
+    fn mark(&mut self, marks: Vec<(u64, Spot)>) {
+        for (at, spot) in marks {
+            self.trail.mark(self.decoded.saturating_add(at), spot);
+        }
+    }
+
+    /// A message is at its end, and the next has nothing to do with it.
+    fn next_message(&mut self) {
+        self.scan(None);
+        self.stream = Stream::new();
+    }
+}
+
+/// What ends a decoder; the stop of its view says why.
+fn stopped() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 impl Write for Sink {
@@ -233,8 +292,7 @@ impl Write for Sink {
             view.scan(Some(data));
         }
         match view.stop {
-            // Ends the decoder; the stop says why.
-            Some(_) => Err(io::ErrorKind::InvalidData.into()),
+            Some(_) => Err(stopped()),
             None => Ok(data.len()),
         }
     }
@@ -251,73 +309,13 @@ impl Write for Between {
         view.between = view.between.saturating_add(written as u64);
         if view.between > view.between_most {
             view.over_budget();
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(stopped());
         }
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.next.flush()
-    }
-}
-
-/// Brotli without large windows (RFC 7932 §9.1 reserves how their streams begin): one could
-/// ask for a gibibyte.
-struct Brotli {
-    decoder: brotli_decompressor::DecompressorWriter<Box<dyn Write + Send>>,
-    begun: bool,
-}
-
-impl Write for Brotli {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        const LARGE_WINDOW: u8 = 0x11;
-        if let (false, Some(first)) = (self.begun, data.first()) {
-            if first & 0x7f == LARGE_WINDOW {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            self.begun = true;
-        }
-        self.decoder.write(data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.decoder.flush()
-    }
-}
-
-/// `deflate` is zlib's format by the book and bare deflate by some (RFC 9110 §8.4.1.2): the
-/// first byte tells.
-enum Deflate {
-    Unknown(Option<Box<dyn Write + Send>>),
-    Zlib(ZlibDecoder<Box<dyn Write + Send>>),
-    Bare(DeflateDecoder<Box<dyn Write + Send>>),
-}
-
-impl Write for Deflate {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if let (Self::Unknown(next), Some(first)) = (&mut *self, data.first()) {
-            let Some(next) = next.take() else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
-            *self = if first & 0x0f == 8 {
-                Self::Zlib(ZlibDecoder::new(next))
-            } else {
-                Self::Bare(DeflateDecoder::new(next))
-            };
-        }
-        match self {
-            Self::Unknown(_) => Ok(0),
-            Self::Zlib(decoder) => decoder.write(data),
-            Self::Bare(decoder) => decoder.write(data),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Unknown(_) => Ok(()),
-            Self::Zlib(decoder) => decoder.flush(),
-            Self::Bare(decoder) => decoder.flush(),
-        }
     }
 }
 
@@ -332,24 +330,6 @@ fn codings(headers: &HeaderMap) -> Vec<String> {
         .map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase())
         .filter(|name| !["", "identity", "aws-chunked"].contains(&name.as_str()))
         .collect()
-}
-
-fn decoder(coding: &str, next: Box<dyn Write + Send>) -> Result<Box<dyn Write + Send>, Stop> {
-    Ok(match coding {
-        "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(next)),
-        "deflate" => Box::new(Deflate::Unknown(Some(next))),
-        "br" => Box::new(Brotli {
-            decoder: brotli_decompressor::DecompressorWriter::new(next, BUFFER),
-            begun: false,
-        }),
-        "zstd" => {
-            let failed = |_| Stop::Limit("needs a decoder that cannot be had");
-            let mut decoder = zstd::stream::write::Decoder::new(next).map_err(failed)?;
-            decoder.window_log_max(ZSTD_WINDOW).map_err(failed)?;
-            Box::new(decoder)
-        }
-        _ => return Err(Stop::Limit("has an encoding that cannot be scanned")),
-    })
 }
 
 #[cfg(test)]

@@ -67,13 +67,20 @@ fn encode(coding: &str, data: &[u8]) -> Vec<u8> {
 
 /// Why it ended, and how many raw bytes had gone on before that.
 fn run(codings: &str, raw: &[u8], size: usize) -> (Option<String>, usize) {
+    run_of(&headers(codings), raw, size)
+}
+
+fn decoding(headers: &HeaderMap, scanner: &Scanner) -> Result<Option<Decoding>, Stop> {
+    Decoding::new(headers, &Kind::of(headers), true, scanner)
+}
+
+/// The same with other headers.
+fn run_of(headers: &HeaderMap, raw: &[u8], size: usize) -> (Option<String>, usize) {
     let why = |stop| match stop {
         Stop::Found(refusal) => refusal.sentence,
         Stop::Limit(why) => why.to_owned(),
     };
-    let mut decoding = Decoding::new(&headers(codings), &scanner())
-        .unwrap()
-        .unwrap();
+    let mut decoding = decoding(headers, &scanner()).unwrap().unwrap();
     let (mut pushed, mut gone) = (0, 0);
     for piece in raw.chunks(size) {
         if let Err(stop) = decoding.push(piece) {
@@ -202,7 +209,7 @@ fn the_budget_is_the_limit() {
     let body = encode("gzip", text(200_000).as_bytes());
     let mut scanner = scanner();
     scanner.decoded_bytes = 2 << 20;
-    let mut decoding = Decoding::new(&headers("gzip"), &scanner).unwrap().unwrap();
+    let mut decoding = decoding(&headers("gzip"), &scanner).unwrap().unwrap();
     let stop = decoding.push(&body).unwrap_err();
     assert!(matches!(stop, Stop::Limit(why) if why.contains("more bytes")));
     let metrics = scanner.metrics.encode();
@@ -266,16 +273,116 @@ fn what_cannot_be_decoded_is_refused() {
         assert!(refusal.contains("not encoded"), "{refusal:?}");
     }
     for codings in ["aes128gcm", "gzip, gzip, gzip", "gzip, foo"] {
-        let decoding = Decoding::new(&headers(codings), &scanner());
+        let decoding = decoding(&headers(codings), &scanner());
         assert!(matches!(decoding, Err(Stop::Limit(_))), "{codings}");
     }
     for codings in ["identity", "aws-chunked", " , identity"] {
-        let decoding = Decoding::new(&headers(codings), &scanner());
+        let decoding = decoding(&headers(codings), &scanner());
         assert!(decoding.unwrap().is_none(), "{codings}");
     }
-    assert!(
-        Decoding::new(&HeaderMap::new(), &scanner())
-            .unwrap()
-            .is_none()
-    );
+    assert!(decoding(&HeaderMap::new(), &scanner()).unwrap().is_none());
+}
+
+/// A form that streams.
+fn form() -> HeaderMap {
+    let value = HeaderValue::from_static("application/x-www-form-urlencoded");
+    [(header::CONTENT_TYPE, value)].into_iter().collect()
+}
+
+#[test]
+fn forms_are_read_as_their_reader_will() {
+    let secret = SECRET.replace('7', "%37");
+    for size in [1, 2, 3, 100, 1 << 20] {
+        let raw = format!("{}=x+y&b=%41%4+{secret}&c=1", text(300));
+        let (refusal, gone) = run_of(&form(), raw.as_bytes(), size);
+        let refusal = refusal.unwrap_or_else(|| panic!("{size}"));
+        assert!(refusal.contains("in form field `b` at byte"), "{refusal}");
+        assert!(gone <= raw.find(&secret).unwrap() + secret.len(), "{size}");
+        let raw = raw.replace("%37", "%3z");
+        assert_eq!(run_of(&form(), raw.as_bytes(), size), (None, raw.len()));
+    }
+}
+
+fn call(coding: Option<&'static str>) -> HeaderMap {
+    let kind = HeaderValue::from_static("application/grpc+proto");
+    let coding = coding.map(|coding| {
+        let name = http::HeaderName::from_static("grpc-encoding");
+        (name, HeaderValue::from_static(coding))
+    });
+    [(header::CONTENT_TYPE, kind)]
+        .into_iter()
+        .chain(coding)
+        .collect()
+}
+
+fn message(flag: u8, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap().to_be_bytes();
+    [&[flag][..], &length, data].concat()
+}
+
+#[test]
+fn messages_of_calls_are_decoded_one_by_one() {
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        let compressed = |text: &str| message(1, &encode(coding, text.as_bytes()));
+        let calls = |middle: &str| {
+            let (one, other) = (text(500), format!("{}{middle}", text(200)));
+            let plain = message(0, b"not compressed");
+            [compressed(&one), plain, compressed(""), compressed(&other)].concat()
+        };
+        for size in [1, 100, 1 << 20] {
+            let (refusal, _) = run_of(&call(Some(coding)), &calls(SECRET), size);
+            let refusal = refusal.unwrap_or_else(|| panic!("{coding} {size}"));
+            let place = format!("in a decoded gRPC message at byte {}", text(200).len());
+            assert!(refusal.contains(&place), "{refusal}");
+            let clean = calls("clean");
+            let (refusal, gone) = run_of(&call(Some(coding)), &clean, size);
+            assert_eq!((refusal, gone), (None, clean.len()), "{coding} {size}");
+        }
+        // Two messages are two texts.
+        let (one, other) = SECRET.split_at(9);
+        let cut = [compressed(one), compressed(other)].concat();
+        assert_eq!(run_of(&call(Some(coding)), &cut, 7), (None, cut.len()));
+    }
+}
+
+#[test]
+fn calls_in_a_coding_are_looked_at_whole() {
+    let mut headers = call(Some("zstd"));
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    for inner in [
+        message(0, SECRET.as_bytes()),
+        message(1, &encode("zstd", SECRET.as_bytes())),
+    ] {
+        let raw = encode("gzip", &[message(0, b"x"), inner].concat());
+        let (refusal, _) = run_of(&headers, &raw, 10);
+        assert!(refusal.unwrap().contains("gRPC message at byte 0"));
+    }
+}
+
+#[test]
+fn calls_that_cannot_be_decoded_are_refused() {
+    let why = |coding, raw: &[u8]| run_of(&call(coding), raw, 3).0.unwrap();
+    let unknown = "has messages in an encoding that cannot be scanned";
+    for coding in [None, Some("identity"), Some("snappy")] {
+        assert_eq!(why(coding, &message(1, b"x")), unknown);
+        let plain = message(0, b"clean");
+        assert_eq!(run_of(&call(coding), &plain, 3), (None, plain.len()));
+    }
+    let two = [("grpc-encoding", "gzip"), ("grpc-encoding", "zstd")];
+    let mut headers = call(None);
+    for (name, coding) in two {
+        headers.append(name, HeaderValue::from_static(coding));
+    }
+    let raw = message(1, &encode("zstd", SECRET.as_bytes()));
+    assert_eq!(run_of(&headers, &raw, 3).0.unwrap(), unknown);
+    assert!(why(Some("gzip"), &message(1, b"no gzip at all")).contains("encoded"));
+    assert!(why(Some("gzip"), b"{\"json\": 1}").contains("not made of messages"));
+}
+
+#[test]
+fn i9_bombs_in_messages_end_at_their_budget() {
+    let zeros = encode("gzip", &vec![0; 8 << 20]);
+    let bomb = message(1, &zeros).repeat(4);
+    let (why, _) = run_of(&call(Some("gzip")), &bomb, 1 << 20);
+    assert_eq!(why.unwrap(), "decodes to more bytes than can be scanned");
 }

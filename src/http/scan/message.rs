@@ -40,7 +40,7 @@ impl Messages {
             let blocked = scanner.judge(&Place::Message, &finding, data);
             refusal = refusal.take().or(blocked);
         };
-        scanner.found.0.lock().scanned += data.len() as u64;
+        scanner.found.looked_at(data.len());
         let engine = scanner.detectors.engine();
         stream.push(engine, &data, &mut report);
         if last {
@@ -69,6 +69,6 @@ impl Messages {
     /// # Errors
     /// [`crate::error::Reason::Detected`]
     pub fn control(&self, payload: &Bytes) -> Result<(), Refusal> {
-        self.scanner.bytes(&Place::Message, payload)
+        self.scanner.bytes(payload, |_| Place::Message)
     }
 }

@@ -10,6 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::super::body::{Body, BodyError};
 use super::super::decode::{Decoding, Stop};
+use super::outline::Trail;
 use super::{Place, Scanner};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
@@ -21,6 +22,9 @@ pub struct Scanned {
     body: Body,
     scanner: Scanner,
     stream: Stream,
+    trail: Trail,
+    /// Bytes that came.
+    came: u64,
     decoding: Option<Decoding>,
     /// What came and has not gone on.
     waiting: VecDeque<Bytes>,
@@ -32,11 +36,18 @@ pub struct Scanned {
 
 impl Scanned {
     /// Scans `body` as it comes.
-    pub(super) fn new(body: Body, scanner: Scanner, decoding: Option<Decoding>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        scanner: Scanner,
+        trail: Trail,
+        decoding: Option<Decoding>,
+    ) -> Self {
         Self {
             body,
             scanner,
             stream: Stream::new(),
+            trail,
+            came: 0,
             decoding,
             waiting: VecDeque::new(),
             bytes: 0,
@@ -78,20 +89,22 @@ impl Scanned {
     }
 
     fn look(&mut self, data: Option<&Bytes>) -> Result<(), Refusal> {
-        let scanner = &self.scanner;
+        let Self { scanner, trail, .. } = self;
+        let (bytes, base) = (data.map_or(&[][..], |data| data), self.came);
         let mut refusal = None;
         let mut report = |finding: Finding, data: &[u8]| {
-            let blocked = scanner.judge(&Place::Body, &finding, data);
+            let place = Place::Body(trail.spot(bytes, base, finding.start));
+            let blocked = scanner.judge(&place, &finding, data);
             refusal = refusal.take().or(blocked);
         };
         let engine = scanner.detectors.engine();
         match data {
-            Some(data) => {
-                scanner.found.0.lock().scanned += data.len() as u64;
-                self.stream.push(engine, data, &mut report);
-            }
+            Some(data) => self.stream.push(engine, data, &mut report),
             None => self.stream.finish(engine, &mut report),
         }
+        trail.follow(bytes, base);
+        scanner.found.looked_at(bytes.len());
+        self.came = self.came.saturating_add(bytes.len() as u64);
         if self.stream.is_saturated() {
             refusal = refusal.or_else(|| Some(Scanner::saturated()));
         }
