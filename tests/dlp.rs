@@ -18,6 +18,8 @@ mod long;
 mod places;
 #[path = "dlp/recall.rs"]
 mod recall;
+#[path = "dlp/redact.rs"]
+mod redact;
 
 use std::io::Write;
 
@@ -107,6 +109,12 @@ name = "acme-token"
 title = "Acme token"
 shapes = ['acme_[a-z0-9]{16}']
 allow_to = ["good.test"]
+[[detector]]
+name = "red-token"
+title = "Red token"
+shapes = ['red_[a-z0-9]{16}']
+default = "redact"
+strict = "block"
 [[secret]]
 name = "db"
 secret = { file = "../db" }

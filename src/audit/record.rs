@@ -119,7 +119,7 @@ pub struct Messages {
 pub struct Detection {
     /// The detector's name.
     pub detector: Box<str>,
-    /// `block` or `alert`.
+    /// `block`, `alert`, `redacted`, `allow`.
     pub action: &'static str,
     /// As the agent reads it: "header `x-note`".
     pub place: String,

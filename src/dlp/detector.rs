@@ -22,15 +22,18 @@ pub enum Action {
     Off,
     /// It is recorded and counted, and goes on.
     Alert,
+    /// Its bytes are masked, and the request goes on; refused where that cannot be done.
+    Redact,
     /// The request is refused, or broken off.
     Block,
 }
 
 impl Action {
     /// Every action, by its word.
-    pub const WORDS: [(&'static str, Self); 3] = [
+    pub const WORDS: [(&'static str, Self); 4] = [
         ("off", Self::Off),
         ("alert", Self::Alert),
+        ("redact", Self::Redact),
         ("block", Self::Block),
     ];
 
@@ -40,6 +43,7 @@ impl Action {
         match self {
             Self::Off => "off",
             Self::Alert => "alert",
+            Self::Redact => "redact",
             Self::Block => "block",
         }
     }

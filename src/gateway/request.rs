@@ -137,8 +137,8 @@ async fn answer(
     websocket::check(offer.as_ref(), &mut allowed)?;
     let scanner = scanner(connection, active, &allowed, outcome);
     if let Some(scanner) = &scanner {
-        let request = allowed.request();
-        scanner.head(&request.target, &request.headers)?; // 8
+        scanner.target(&allowed.request().target)?; // 8
+        scanner.headers(allowed.headers_mut())?;
     }
     let body = body.take().unwrap_or_else(Body::empty);
     let mut body = hold(connection, body, &mut extras, responder, outcome).await?;

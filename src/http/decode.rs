@@ -21,7 +21,7 @@ use self::calls::Calls;
 use self::coder::{Next, decoder};
 use self::form::Form;
 use super::scan::outline::{Kind, Spot, Trail};
-use super::scan::{Place, Scanner};
+use super::scan::{Place, Scanner, middle};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
 
@@ -245,10 +245,10 @@ impl View {
             let place = if self.calls {
                 Place::Call
             } else {
-                Place::Decoded(trail.spot(bytes, base, finding.start))
+                Place::Decoded(trail.spot(bytes, base, middle(&finding)))
             };
-            let blocked = scanner.judge(&place, &finding, data);
-            *stop = stop.take().or(blocked.map(Stop::Found));
+            let ruling = scanner.judge(&place, &finding, data, false);
+            *stop = stop.take().or(ruling.refusal().map(Stop::Found));
         };
         let engine = scanner.detectors.engine();
         match data {

@@ -3,20 +3,24 @@
 //! become a finding let go.
 
 mod found;
+mod masks;
 mod message;
 pub(in crate::http) mod outline;
 mod place;
 mod scanned;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
 use memchr::memchr2;
 use percent_encoding::percent_decode;
 
 pub use self::found::{FingerprintKey, Found};
+use self::masks::{Masks, is_sealed};
 pub use self::message::Messages;
 use self::outline::{Kind, Name, Trail};
 pub use self::place::Place;
@@ -32,8 +36,30 @@ use crate::name::Host;
 use crate::policy::path::Target;
 use crate::policy::rule::OnLimit;
 
+/// What follows from a finding.
+pub(super) enum Ruling {
+    /// The bytes may go on.
+    Pass,
+    /// They go on masked.
+    Mask,
+    /// They do not leave.
+    Refuse(Refusal),
+}
+
+impl Ruling {
+    /// Where nothing can be masked.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Pass | Self::Mask => None,
+            Self::Refuse(refusal) => Some(refusal),
+        }
+    }
+}
+
 /// Stands in records and metrics for a detector where a body was not scanned to its end.
 const UNSCANNED: &str = "unscanned";
+/// What is recorded and counted where something was masked.
+const REDACTED: &str = "redacted";
 /// A name of a header field that is shorter says nothing.
 const FIELD_NAME: usize = 16;
 
@@ -67,18 +93,40 @@ impl fmt::Debug for Scanner {
 }
 
 impl Scanner {
-    /// Scans the URL and the header fields, as they are and percent-decoded.
+    /// Scans the URL, as it is and percent-decoded. What was decided on it stays as it is, so
+    /// nothing in it is masked.
     ///
     /// # Errors
     /// [`Reason::Detected`], naming detector and place.
-    pub fn head(&self, target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.text(&Place::Path, target.path().as_bytes())?;
-        self.text(&Place::Query, target.query().unwrap_or_default().as_bytes())?;
-        self.fields(headers, Place::Header)
+    pub fn target(&self, target: &Target) -> Result<(), Refusal> {
+        let query = target.query().unwrap_or_default();
+        self.text(&Place::Path, target.path().as_bytes(), false)?;
+        self.text(&Place::Query, query.as_bytes(), false)?;
+        Ok(())
     }
 
-    /// Scans a body that is at hand, with its trailers; one that is not is made one that is
-    /// scanned while it streams.
+    /// Scans the header fields, as they are and percent-decoded, and masks in them.
+    ///
+    /// # Errors
+    /// [`Reason::Detected`], naming detector and place.
+    pub fn headers(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
+        self.names(headers)?;
+        let may_mask = !is_sealed(headers);
+        for (name, value) in headers.iter_mut() {
+            let place = Place::Header(name.clone());
+            let Some(masked) = self.text(&place, value.as_bytes(), may_mask)? else {
+                continue;
+            };
+            let masked = HeaderValue::from_bytes(&masked);
+            *value = masked.map_err(|_| {
+                Refusal::new(Reason::Internal, "a masked header field is none any more")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Scans a body that is at hand, with its trailers, and masks in it; one that is not is
+    /// made one that is scanned while it streams.
     ///
     /// # Errors
     /// [`Reason::Detected`]
@@ -92,83 +140,154 @@ impl Scanner {
             Body::Held(data, _) => memchr2(b'%', b'+', data).is_some(),
             _ => true,
         };
+        let may_mask = !is_sealed(headers);
         let mut decoding = match Decoding::new(headers, &kind, escapes, &self) {
             Ok(decoding) => decoding,
             Err(stop) => self.stopped(stop).map(|()| None)?,
         };
-        if let Body::Held(data, trailers) = &body {
-            let mut trail = Trail::new(&kind);
-            self.bytes(data, |start| Place::Body(trail.spot(data, 0, start)))?;
-            if let Some(decoding) = &mut decoding {
-                let decoded = decoding.push(data).and_then(|()| decoding.finish());
-                decoded.or_else(|stop| self.stopped(stop))?;
-            }
-            if let Some(trailers) = trailers {
-                self.fields(trailers, Place::Trailer)?;
-            }
-            return Ok(body);
+        let mut trail = Trail::new(&kind);
+        let Body::Held(data, trailers) = body else {
+            return Ok(Body::Scanned(Box::new(Scanned::new(
+                body, self, trail, decoding, may_mask,
+            ))));
+        };
+        let place = |finding: &Finding| Place::Body(trail.spot(&data, 0, middle(finding)));
+        let masked = self.bytes(&data, place, may_mask)?;
+        let data = masked.map_or(data, Bytes::from);
+        if let Some(decoding) = &mut decoding {
+            let decoded = decoding.push(&data).and_then(|()| decoding.finish());
+            decoded.or_else(|stop| self.stopped(stop))?;
         }
-        let trail = Trail::new(&kind);
-        Ok(Body::Scanned(Box::new(Scanned::new(
-            body, self, trail, decoding,
-        ))))
+        if let Some(trailers) = &trailers {
+            self.trailers(trailers)?;
+        }
+        Ok(Body::Held(data, trailers))
     }
 
-    fn fields(&self, fields: &HeaderMap, place: fn(HeaderName) -> Place) -> Result<(), Refusal> {
-        for name in fields.keys().map(HeaderName::as_str) {
-            if name.len() >= FIELD_NAME {
-                self.bytes(name.as_bytes(), |_| Place::FieldName)?;
-            }
-        }
-        for (name, value) in fields {
-            self.text(&place(name.clone()), value.as_bytes())?;
+    fn trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
+        self.names(trailers)?;
+        for (name, value) in trailers {
+            self.text(&Place::Trailer(name.clone()), value.as_bytes(), false)?;
         }
         Ok(())
     }
 
-    /// Scans bytes as they are and, where they have escapes, decoded once and twice.
-    fn text(&self, place: &Place, text: &[u8]) -> Result<(), Refusal> {
-        self.bytes(text, |_| place.clone())?;
-        let mut text = text.to_vec();
+    fn names(&self, fields: &HeaderMap) -> Result<(), Refusal> {
+        for name in fields.keys().map(HeaderName::as_str) {
+            if name.len() >= FIELD_NAME {
+                self.bytes(name.as_bytes(), |_| Place::FieldName, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scans bytes as they are and, where they have escapes, decoded once and twice; gives
+    /// them back masked if something was.
+    fn text(&self, place: &Place, text: &[u8], may_mask: bool) -> Result<Option<Vec<u8>>, Refusal> {
+        let masked = self.bytes(text, |_| place.clone(), may_mask)?;
+        let mut text = Cow::Borrowed(masked.as_deref().unwrap_or(text));
         for _ in 0..2 {
             if !text.contains(&b'%') {
                 break;
             }
             let decoded: Vec<u8> = percent_decode(&text).collect();
-            if decoded == text {
+            if decoded == *text {
                 break;
             }
-            self.bytes(&decoded, |_| place.clone())?;
-            text = decoded;
+            self.bytes(&decoded, |_| place.clone(), false)?;
+            text = Cow::Owned(decoded);
         }
-        Ok(())
+        Ok(masked)
     }
 
-    /// Scans bytes that are all there; `place` says where in them something is that starts
-    /// at a byte.
-    fn bytes(&self, bytes: &[u8], mut place: impl FnMut(u64) -> Place) -> Result<(), Refusal> {
+    /// Scans bytes that are all there; `place` says where in them a finding is. Gives them back masked if something was.
+    fn bytes(
+        &self,
+        bytes: &[u8],
+        mut place: impl FnMut(&Finding) -> Place,
+        may_mask: bool,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         self.found.looked_at(bytes.len());
+        let (mut refusal, mut masks, mut unsure) = (None, Masks::default(), false);
+        dlp::scan(self.detectors.engine(), bytes, &mut |finding, data| {
+            if may_mask
+                && self.action(&finding) == Action::Redact
+                && !Masks::is_exact(&finding, data)
+            {
+                // Perhaps the same as one that is masked.
+                unsure = true;
+                return;
+            }
+            match self.judge(&place(&finding), &finding, data, may_mask) {
+                Ruling::Pass => {}
+                Ruling::Mask => masks.push(&finding),
+                Ruling::Refuse(blocked) => refusal = refusal.take().or(Some(blocked)),
+            }
+        });
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        if masks.is_empty() && !unsure {
+            return Ok(None);
+        }
+        let mut masked = bytes.to_vec();
+        masks.apply(&mut masked, 0);
+        self.is_gone(&masked, place)?;
+        Ok(Some(masked))
+    }
+
+    /// Whether masking left nothing that must not leave.
+    fn is_gone(
+        &self,
+        bytes: &[u8],
+        mut place: impl FnMut(&Finding) -> Place,
+    ) -> Result<(), Refusal> {
         let mut refusal = None;
         dlp::scan(self.detectors.engine(), bytes, &mut |finding, data| {
-            let blocked = self.judge(&place(finding.start), &finding, data);
-            refusal = refusal.take().or(blocked);
+            let ruling = match self.action(&finding) {
+                Action::Off | Action::Alert => Ruling::Pass,
+                Action::Redact | Action::Block => {
+                    self.judge(&place(&finding), &finding, data, false)
+                }
+            };
+            refusal = refusal.take().or(ruling.refusal());
         });
         refusal.map_or(Ok(()), Err)
     }
 
-    /// What follows from a finding; records and counts it.
-    pub(super) fn judge(&self, place: &Place, finding: &Finding, data: &[u8]) -> Option<Refusal> {
-        let detector = self.detectors.of(finding)?;
+    fn action(&self, finding: &Finding) -> Action {
+        let detector = self.detectors.of(finding);
+        detector.map_or(Action::Off, |detector| detector.action(self.profile))
+    }
+
+    /// What follows from a finding; records and counts it. `can_mask`: its bytes are still
+    /// here, and nothing vouches for them.
+    pub(super) fn judge(
+        &self,
+        place: &Place,
+        finding: &Finding,
+        data: &[u8],
+        can_mask: bool,
+    ) -> Ruling {
+        let Some(detector) = self.detectors.of(finding) else {
+            return Ruling::Pass;
+        };
         let action = detector.action(self.profile);
         let at_home = place.may_authenticate() && detector.is_at_home(&self.host)
             || detector.authenticates && place.authenticates();
         let stand_in = |guard: &Guard| guard.is_stand_in(data);
         if action == Action::Off || at_home || self.stand_ins.as_ref().is_some_and(stand_in) {
-            return None;
+            return Ruling::Pass;
         }
+        let masks = action == Action::Redact && can_mask;
+        let refuses = action == Action::Block || action == Action::Redact && !can_mask;
         let detection = Detection {
             detector: (*detector.name).into(),
-            action: action.word(),
+            action: match (masks, refuses) {
+                (true, _) => REDACTED,
+                (false, true) => Action::Block.word(),
+                (false, false) => action.word(),
+            },
             place: place.at(finding, place.name().and_then(|name| self.told(name))),
             fingerprint: self.key.of(data),
         };
@@ -177,10 +296,14 @@ impl Scanner {
             detector.title, detection.place, detector.name
         );
         if self.found.is_new(place, &detection) {
-            self.metrics.dlp.found(&detector.name, action.word());
+            self.metrics.dlp.found(&detector.name, detection.action);
             self.found.record(detection);
         }
-        (action == Action::Block).then(|| Refusal::new(Reason::Detected, sentence))
+        match (masks, refuses) {
+            (true, _) => Ruling::Mask,
+            (false, true) => Ruling::Refuse(Refusal::new(Reason::Detected, sentence)),
+            (false, false) => Ruling::Pass,
+        }
     }
 
     /// A name that the agent chose, unless it holds what must not be told.
@@ -229,4 +352,9 @@ impl Scanner {
             "the body has more that looks like secrets at one place than can be told apart",
         )
     }
+}
+
+/// A byte of a finding: where it begins, is known only about where it is encoded.
+pub(super) fn middle(finding: &Finding) -> u64 {
+    finding.start.saturating_add(u64::from(finding.length) / 2)
 }

@@ -2,9 +2,19 @@
 
 use crate::common::{World, inside};
 use crate::ws::{
-    Agent, BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, SECRET, TEXT, accept, gateway, record,
-    server,
+    Agent, BINARY, CLOSE, CONFIG, CONTINUATION, FIN, Frame, PING, RULES, SECRET, TEXT, accept,
+    gateway, record, server,
 };
+
+/// A token that is to be masked, and what says so.
+const RED: &str = "red_q7w3e9r2t5y8u1i4";
+const RED_DETECTOR: &str = r#"
+[[detector]]
+name = "red-token"
+title = "Red token"
+shapes = ['red_[a-z0-9]{16}']
+default = "redact"
+"#;
 
 /// However a secret is cut into fragments, its last byte does not reach the server.
 #[test]
@@ -74,6 +84,60 @@ fn a_secret_does_not_leave_in_messages() {
             // Not even its first half: it is held until it is known what it is.
             assert!(!text.contains(&SECRET[..8]), "{number}: {text}");
         }
+    });
+}
+
+/// What is to be masked is, over fragments, and the frames are as long as they were.
+#[test]
+fn messages_pass_masked() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |_, _, stream| async move {
+            let mut ws = accept(stream).await?;
+            while ws.next().await.is_some() {}
+            Ok(())
+        });
+        let builder = world
+            .gateway_builder(&format!("dlp = \"detectors\"\n{CONFIG}"))
+            .rule("rules.toml", RULES)
+            .secret("canary", SECRET);
+        let folder = world.path("gateway").join("detectors");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("red.toml"), RED_DETECTOR).unwrap();
+        let gateway = builder.start();
+        let agent = Agent::new(&gateway);
+        let (one, two) = RED.split_at(9);
+        world.agent.block_on(async move {
+            let mut ws = agent.open("plain.test", "/red").await;
+            ws.send(FIN | TEXT, format!("whole {RED}!").as_bytes())
+                .await
+                .unwrap();
+            ws.send(TEXT, format!("cut {one}").as_bytes())
+                .await
+                .unwrap();
+            ws.send(FIN | PING, RED.as_bytes()).await.unwrap();
+            ws.send(FIN | CONTINUATION, format!("{two}!").as_bytes())
+                .await
+                .unwrap();
+            ws.send(FIN | TEXT, format!("clean {one}").as_bytes())
+                .await
+                .unwrap();
+            ws.send(FIN | CLOSE, &[3, 0xe8]).await.unwrap();
+            while ws.next().await.is_some() {}
+        });
+        let record = record(&gateway, "/red");
+        assert_eq!(record["portreeve.verdict"], "allow", "{record}");
+        let detections = record["portreeve.detections"].as_str().unwrap();
+        assert!(detections.starts_with("red-token redacted "), "{record}");
+        let seen = server.wait_connection("an end", |seen| seen.closed);
+        let text = payloads(&seen.bytes);
+        let stars = "*".repeat(RED.len());
+        // The ping may stand before the fragment that waited.
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.starts_with(&format!("whole {stars}!cut ")), "{text}");
+        assert!(text.contains(&format!("!clean {one}")), "{text}");
+        assert_eq!(text.matches('*').count(), 3 * RED.len(), "{text}");
+        assert!(!text.contains(two), "{text}");
     });
 }
 

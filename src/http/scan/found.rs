@@ -21,8 +21,8 @@ pub struct Found(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     detections: Vec<Detection>,
-    /// Where each was found first, by detector and fingerprint.
-    places: Vec<(Place, Box<str>, String)>,
+    /// Where each was found first.
+    places: Vec<(Place, Detection)>,
     in_path: bool,
     in_query: bool,
     scanned: u64,
@@ -48,18 +48,14 @@ impl Found {
         let mut state = self.0.lock();
         state.in_path |= *place == Place::Path;
         state.in_query |= *place == Place::Query;
-        let known = state.places.iter().any(|(seen, detector, fingerprint)| {
-            let same = (detector, fingerprint) == (&detection.detector, &detection.fingerprint);
-            seen.is_same(place) && same
+        let known = state.places.iter().any(|(seen, first)| {
+            let same = first.detector == detection.detector
+                && first.fingerprint == detection.fingerprint
+                && first.action == detection.action;
+            same && seen.is_same(place)
         });
         if !known && state.places.len() < RECORDED {
-            let Detection {
-                detector,
-                fingerprint,
-                ..
-            } = detection;
-            let seen = (place.clone(), detector.clone(), fingerprint.clone());
-            state.places.push(seen);
+            state.places.push((place.clone(), detection.clone()));
         }
         !known
     }

@@ -36,16 +36,12 @@ impl Name {
     /// Takes what comes next of it.
     fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            match self.bytes.get_mut(usize::from(self.length)) {
-                Some(place) => {
-                    *place = *byte;
-                    self.length += 1;
-                }
-                None => {
-                    self.over = true;
-                    return;
-                }
-            }
+            let Some(place) = self.bytes.get_mut(usize::from(self.length)) else {
+                self.over = true;
+                return;
+            };
+            *place = *byte;
+            self.length += 1;
         }
     }
 
@@ -256,6 +252,12 @@ impl Trail {
             .saturating_sub(base);
         let until = usize::try_from(until).unwrap_or(usize::MAX);
         self.follow(bytes.get(..until).unwrap_or(bytes), base);
+        self.remembered(start)
+    }
+
+    /// What `start` is in, as far as that is remembered.
+    #[must_use]
+    pub fn remembered(&self, start: u64) -> Spot {
         let mark = self.marks.iter().rev().find(|(at, _)| *at <= start);
         mark.map_or(Spot::Outside, |(_, spot)| *spot)
     }

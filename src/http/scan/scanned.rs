@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::super::body::{Body, BodyError};
 use super::super::decode::{Decoding, Stop};
+use super::masks::Masks;
 use super::outline::Trail;
-use super::{Place, Scanner};
+use super::{Place, Ruling, Scanner, middle};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
 
@@ -26,6 +27,8 @@ pub struct Scanned {
     /// Bytes that came.
     came: u64,
     decoding: Option<Decoding>,
+    /// Whether bytes may be masked.
+    may_mask: bool,
     /// What came and has not gone on.
     waiting: VecDeque<Bytes>,
     /// Bytes in `waiting`.
@@ -41,6 +44,7 @@ impl Scanned {
         scanner: Scanner,
         trail: Trail,
         decoding: Option<Decoding>,
+        may_mask: bool,
     ) -> Self {
         Self {
             body,
@@ -49,6 +53,7 @@ impl Scanned {
             trail,
             came: 0,
             decoding,
+            may_mask,
             waiting: VecDeque::new(),
             bytes: 0,
             trailers: None,
@@ -57,19 +62,47 @@ impl Scanned {
     }
 
     fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
-        self.look(Some(&data))?;
-        self.decode(|decoding| decoding.push(&data))?;
+        let masks = self.look(Some(&data))?;
         self.bytes += data.len();
         self.waiting.push_back(data);
-        Ok(())
+        self.mask(&masks)?;
+        let Some(data) = self.waiting.back().cloned() else {
+            return Ok(());
+        };
+        self.decode(|decoding| decoding.push(&data))
+    }
+
+    /// Masks in what waits, and looks at it once more.
+    fn mask(&mut self, masks: &Masks) -> Result<(), Refusal> {
+        if masks.is_empty() {
+            return Ok(());
+        }
+        let from = self.came.saturating_sub(self.bytes as u64);
+        let (mut base, mut all) = (from, Vec::with_capacity(self.bytes));
+        for data in &mut self.waiting {
+            let length = data.len();
+            if masks.touch(base, length) {
+                let mut masked = BytesMut::from(&**data);
+                masks.apply(&mut masked, base);
+                *data = masked.freeze();
+            }
+            base = base.saturating_add(length as u64);
+            all.extend_from_slice(data);
+        }
+        let place = |finding: &Finding| {
+            let start = from.saturating_add(middle(finding));
+            Place::Body(self.trail.remembered(start))
+        };
+        self.scanner.is_gone(masks.around(&all, from), place)
     }
 
     fn finish(&mut self) -> Result<(), Refusal> {
         self.ended = true;
-        self.look(None)?;
+        let masks = self.look(None)?;
+        self.mask(&masks)?;
         self.decode(Decoding::finish)?;
         match &self.trailers {
-            Some(trailers) => self.scanner.fields(trailers, Place::Trailer),
+            Some(trailers) => self.scanner.trailers(trailers),
             None => Ok(()),
         }
     }
@@ -88,14 +121,20 @@ impl Scanned {
         self.scanner.stopped(stop)
     }
 
-    fn look(&mut self, data: Option<&Bytes>) -> Result<(), Refusal> {
+    /// Looks at what came next, or decides at the end (`None`); what is to be masked.
+    fn look(&mut self, data: Option<&Bytes>) -> Result<Masks, Refusal> {
         let Self { scanner, trail, .. } = self;
         let (bytes, base) = (data.map_or(&[][..], |data| data), self.came);
-        let mut refusal = None;
+        let (may_mask, from) = (self.may_mask, base.saturating_sub(self.bytes as u64));
+        let (mut refusal, mut masks) = (None, Masks::default());
         let mut report = |finding: Finding, data: &[u8]| {
-            let place = Place::Body(trail.spot(bytes, base, finding.start));
-            let blocked = scanner.judge(&place, &finding, data);
-            refusal = refusal.take().or(blocked);
+            let place = Place::Body(trail.spot(bytes, base, middle(&finding)));
+            let can_mask = may_mask && Masks::can_take(&finding, data, from);
+            match scanner.judge(&place, &finding, data, can_mask) {
+                Ruling::Pass => {}
+                Ruling::Mask => masks.push(&finding),
+                Ruling::Refuse(blocked) => refusal = refusal.take().or(Some(blocked)),
+            }
         };
         let engine = scanner.detectors.engine();
         match data {
@@ -108,7 +147,7 @@ impl Scanned {
         if self.stream.is_saturated() {
             refusal = refusal.or_else(|| Some(Scanner::saturated()));
         }
-        refusal.map_or(Ok(()), Err)
+        refusal.map_or(Ok(masks), Err)
     }
 
     /// Bytes that may go on.

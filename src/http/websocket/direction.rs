@@ -60,7 +60,7 @@ impl Inspector {
     fn control(&mut self, payload: Bytes) -> Result<Bytes, Refusal> {
         match self {
             Self::None => Ok(payload),
-            Self::Scan(messages) => messages.control(&payload).map(|()| payload),
+            Self::Scan(messages) => messages.control(payload),
             Self::Redact(messages) => Ok(messages.control(payload)),
         }
     }
