@@ -74,6 +74,8 @@ pub enum Reason {
     Unsignable,
     /// A detector found what must not leave.
     Detected,
+    /// A honeytoken was about to leave: somebody took it.
+    Honeytoken,
     /// Too many refusals for this agent just now.
     RateLimited,
     /// As many requests of this agent run as may.
@@ -169,6 +171,7 @@ impl Reason {
         Self::PlaceholderMisplaced,
         Self::Unsignable,
         Self::Detected,
+        Self::Honeytoken,
         Self::RateLimited,
         Self::RequestLimit,
         Self::HoldLimit,
@@ -373,6 +376,7 @@ impl Reason {
                 DENIED,
             ),
             Self::Detected => ("detected", S::FORBIDDEN, "Data that must not leave", DENIED),
+            Self::Honeytoken => ("honeytoken", S::FORBIDDEN, "Honeytoken", DENIED),
             Self::RateLimited => (
                 "rate_limited",
                 S::TOO_MANY_REQUESTS,

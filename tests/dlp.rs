@@ -12,6 +12,8 @@
 )]
 
 mod common;
+#[path = "dlp/honeytokens.rs"]
+mod honeytokens;
 #[path = "dlp/long.rs"]
 mod long;
 #[path = "dlp/places.rs"]
@@ -118,6 +120,10 @@ strict = "block"
 [[secret]]
 name = "db"
 secret = { file = "../db" }
+[[honeytoken]]
+name = "trap"
+agent = "alice"
+token = "acme_z9x8c7v6b5n4m3q2"
 "#;
 
 const SECRET: &str = "held-7Gq2zR9vLk4mX1wB";

@@ -1,5 +1,7 @@
 //! `portreeve dlp`: what the detectors are, what they find, and whether they keep their word.
 
+mod honeytoken;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,15 @@ pub enum Command {
         /// Its name, as `list` shows it
         detector: String,
     },
+    /// Make tokens that look real and open nothing; one that leaves is an alarm
+    Honeytoken {
+        /// For whom; stands in the record of the alarm
+        #[arg(long)]
+        agent: Option<String>,
+        /// Like those of this detector; may be given again
+        #[arg(long = "like", value_name = "DETECTOR")]
+        likes: Vec<String>,
+    },
     /// Look for what must not leave; exit code 1 if there is any
     Scan {
         /// What to read; `-` for standard input
@@ -50,13 +61,24 @@ pub fn run(command: &Command, detectors: Vec<Detector>, out: &mut impl Write) ->
         Command::Check => check(&detectors, out),
         Command::List { json } => list(&detectors, *json, out),
         Command::Explain { detector } => explain(&detectors, detector, out),
+        Command::Honeytoken { agent, likes } => {
+            honeytoken::make(&detectors, agent.as_deref(), likes, out).map(|()| true)
+        }
         Command::Scan { file, json } => scan_file(&Detectors::new(detectors), file, *json, out),
     }
 }
 
 fn check(detectors: &[Detector], out: &mut impl Write) -> io::Result<bool> {
-    let mut wrong = 0;
+    let (mut wrong, mut left_out) = (0, 0);
     for detector in detectors {
+        if let Some(why) = &detector.left_out {
+            writeln!(out, "{}: left out: {why}", detector.name)?;
+            left_out += 1;
+        }
+        if detector.written.is_empty() && detector.kind.is_none() {
+            // A honeytoken, or of another scanner's file: there are no examples.
+            continue;
+        }
         if let Some((text, missed)) = detector.wrong_example(&detector.engine()) {
             let what = if missed {
                 "does not find its example"
@@ -72,6 +94,13 @@ fn check(detectors: &[Detector], out: &mut impl Write) -> io::Result<bool> {
     }
     let total = detectors.len();
     match wrong {
+        0 if left_out > 0 => {
+            writeln!(
+                out,
+                "ok: {} detectors; {left_out} left out",
+                total - left_out
+            )?;
+        }
         0 => writeln!(out, "ok: {total} detectors")?,
         _ => writeln!(out, "{wrong} of {total} detectors are wrong")?,
     }
@@ -95,11 +124,16 @@ fn list(detectors: &[Detector], json: bool, out: &mut impl Write) -> io::Result<
     Ok(true)
 }
 
-fn explain(detectors: &[Detector], name: &str, out: &mut impl Write) -> io::Result<bool> {
-    let Some(detector) = detectors.iter().find(|detector| &*detector.name == name) else {
+fn named<'a>(detectors: &'a [Detector], name: &str) -> io::Result<&'a Detector> {
+    let found = detectors.iter().find(|detector| &*detector.name == name);
+    found.ok_or_else(|| {
         let message = format!("no detector is called `{name}`; `portreeve dlp list` names them");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    };
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })
+}
+
+fn explain(detectors: &[Detector], name: &str, out: &mut impl Write) -> io::Result<bool> {
+    let detector = named(detectors, name)?;
     writeln!(out, "{}: {}", detector.name, detector.title)?;
     for shape in &detector.written {
         writeln!(out, "  looks like   {shape}")?;

@@ -20,6 +20,7 @@ use crate::credential::Source;
 use crate::dlp::detector::ENTROPY;
 use crate::dlp::{Action, Boundary, Check as Proof, Detector, Home, Kind, Shape, ShapeError};
 use crate::policy::rule::{HostPattern, Place};
+use crate::secret::Secret;
 
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => {
@@ -170,12 +171,27 @@ impl Load {
             }
         }
         let tables = written.value.detector.iter().enumerate();
-        tables
+        let mut all: Vec<_> = tables
             .filter_map(|(index, table)| {
                 let damaged = written.is_damaged("detector", index);
                 Some((table.span(), check.detector(damaged, table)?))
             })
-            .collect()
+            .collect();
+        for (index, table) in written.value.honeytoken.iter().enumerate() {
+            let damaged = written.is_damaged("honeytoken", index);
+            let detectors = check.honeytoken(damaged, table).unwrap_or_default();
+            all.extend(
+                detectors
+                    .into_iter()
+                    .map(|detector| (table.span(), detector)),
+            );
+        }
+        for (index, table) in written.value.gitleaks.iter().enumerate() {
+            let damaged = written.is_damaged("gitleaks", index);
+            let detectors = check.gitleaks(damaged, table).into_iter();
+            all.extend(detectors.map(|detector| (table.span(), detector)));
+        }
+        all
     }
 }
 
@@ -204,6 +220,38 @@ impl Check<'_> {
         })
     }
 
+    fn honeytoken(
+        &mut self,
+        damaged: bool,
+        table: &Spanned<written::Honeytoken>,
+    ) -> Option<Vec<Detector>> {
+        let written = table.get_ref();
+        let there = [
+            ("name", written.name.is_some()),
+            ("token", written.token.is_some()),
+        ];
+        for (key, _) in there.iter().filter(|(_, there)| !there) {
+            self.absent(damaged, table, "honeytoken", key);
+        }
+        let mut plain = |text: &Option<Text>| {
+            let text = text.as_ref()?;
+            self.parse(text, |text| plain_name(text).map(str::to_owned))
+        };
+        let (name, agent) = (plain(&written.name), plain(&written.agent));
+        let (name, token) = (name?, written.token.as_ref()?);
+        let secret = Secret::new(token.get_ref().clone().into_bytes());
+        let detectors = Detector::of_honeytoken(&name, agent.as_deref(), &secret);
+        if detectors.is_empty() {
+            let message = "`token` is too short to be told from other text";
+            self.error(
+                token.span(),
+                message,
+                "`portreeve dlp honeytoken` makes some",
+            );
+        }
+        Some(detectors)
+    }
+
     fn detector(&mut self, damaged: bool, table: &Spanned<written::Detector>) -> Option<Detector> {
         let written = table.get_ref();
         let name = self.needed(damaged, table, "name", written.name.as_ref());
@@ -228,6 +276,8 @@ impl Check<'_> {
             written: texts(shapes),
             shapes: shapes.map_or_else(Vec::new, |shapes| self.shapes(shapes, boundary)),
             kind: kind.flatten(),
+            imported: None,
+            left_out: None,
             parts: Vec::new(),
             boundary,
             check: self.proof(written.check.as_ref()),
@@ -236,6 +286,7 @@ impl Check<'_> {
             strict: self.dlp_action("strict", written.strict.as_ref()),
             allow_to: self.homes(written.allow_to.as_ref()),
             authenticates: is_true(written.authenticates.as_ref()),
+            honeytoken: false,
             examples: texts(written.examples.as_ref()),
             counter_examples: texts(written.counter_examples.as_ref()),
         })
@@ -266,7 +317,7 @@ impl Check<'_> {
     }
 
     /// Absent: `block`, because nobody writes a detector for data that may leave.
-    fn dlp_action(&mut self, key: &str, text: Option<&Text>) -> Action {
+    pub(super) fn dlp_action(&mut self, key: &str, text: Option<&Text>) -> Action {
         text.and_then(|text| self.word(key, text, &Action::WORDS))
             .unwrap_or(Action::Block)
     }

@@ -15,6 +15,7 @@ mod fault;
 mod fields;
 mod finding;
 mod gateway_box;
+mod gitleaks;
 mod hosts;
 mod limits;
 mod load;

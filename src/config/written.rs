@@ -309,12 +309,24 @@ table! {
     DetectorFile {
         detector: Vec<Spanned<Detector>>,
         secret: Vec<Spanned<ListedSecret>>,
+        honeytoken: Vec<Spanned<Honeytoken>>,
+        gitleaks: Vec<Spanned<Gitleaks>>,
     }
 }
 
 table! {
     /// `[[secret]]`
     ListedSecret { name: Option<Text>, secret: Option<Spanned<LocalSecret>> }
+}
+
+table! {
+    /// `[[gitleaks]]`
+    Gitleaks { file: Option<Text>, default: Option<Text>, strict: Option<Text> }
+}
+
+table! {
+    /// `[[honeytoken]]`
+    Honeytoken { name: Option<Text>, agent: Option<Text>, token: Option<Text> }
 }
 
 table! {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::check::Check;
 use super::engine::{Boundary, Engine, Finding, Pattern, Sought};
+use super::imported::Imported;
 use super::kind::Kind;
 use super::known;
 use super::parts::Part;
@@ -81,6 +82,10 @@ pub struct Detector {
     pub shapes: Vec<Shape>,
     /// What it looks for where no shape can say it.
     pub kind: Option<Kind>,
+    /// A rule of another scanner.
+    pub imported: Option<Arc<Imported>>,
+    /// Why it looks for nothing, where its rule cannot run.
+    pub left_out: Option<String>,
     /// Parts of a known secret, each of which is one more way.
     pub parts: Vec<Part>,
     /// What may stand around it.
@@ -98,6 +103,8 @@ pub struct Detector {
     /// Whether this is how agents say who they are: then `Authorization` and `Cookie` may
     /// hold it, to any host.
     pub authenticates: bool,
+    /// Whether it is a trap: then nothing makes it leave.
+    pub honeytoken: bool,
     /// What must be found.
     pub examples: Vec<String>,
     /// What must not be.
@@ -135,6 +142,8 @@ impl Detector {
             written: Vec::new(),
             shapes: Vec::new(),
             kind: None,
+            imported: None,
+            left_out: None,
             parts: Vec::new(),
             boundary: Boundary::None,
             check: Check::None,
@@ -143,9 +152,49 @@ impl Detector {
             strict: Action::Block,
             allow_to: Vec::new(),
             authenticates: false,
+            honeytoken: false,
             examples: Vec::new(),
             counter_examples: Vec::new(),
         }
+    }
+
+    /// A detector of a rule of gitleaks, or why there is none.
+    #[must_use]
+    pub fn imported(
+        id: &str,
+        rule: Result<Arc<Imported>, String>,
+        (default, strict): (Action, Action),
+    ) -> Self {
+        let (imported, left_out) = match rule {
+            Ok(rule) => (Some(rule), None),
+            Err(why) => (None, Some(why)),
+        };
+        let plain = |c: &char| c.is_ascii_graphic() && !matches!(c, '`' | '"');
+        let id: String = id.chars().filter(plain).take(48).collect();
+        Self {
+            imported,
+            left_out,
+            default,
+            strict,
+            ..Self::known(
+                format!("gitleaks:{id}").into(),
+                format!("data of gitleaks' rule `{id}`"),
+            )
+        }
+    }
+
+    /// Detectors of a honeytoken, as [`Detector::of_secret`].
+    #[must_use]
+    pub fn of_honeytoken(name: &str, agent: Option<&str>, token: &Secret) -> Vec<Self> {
+        let what = match agent {
+            Some(agent) => format!("honeytoken `{name}` of agent `{agent}`"),
+            None => format!("honeytoken `{name}`"),
+        };
+        let mut detectors = Self::of_secret(&format!("honeytoken:{name}"), &what, token);
+        for detector in &mut detectors {
+            detector.honeytoken = true;
+        }
+        detectors
     }
 
     /// What follows from a finding of it.
@@ -217,23 +266,47 @@ fn finds(engine: &Engine, text: &str) -> bool {
 pub struct Detectors {
     all: Vec<Detector>,
     engine: Engine,
+    /// The traps alone; none where there are none.
+    honeytokens: Option<Arc<Self>>,
 }
 
 impl Detectors {
     /// Compiles detectors.
     #[must_use]
     pub fn new(all: Vec<Detector>) -> Self {
+        let honeytokens = all.iter().filter(|detector| detector.honeytoken);
+        let honeytokens: Vec<Detector> = honeytokens.cloned().collect();
+        let any = !honeytokens.is_empty();
+        let honeytokens = any.then(|| Arc::new(Self::compile(honeytokens, None)));
+        Self::compile(all, honeytokens)
+    }
+
+    fn compile(all: Vec<Detector>, honeytokens: Option<Arc<Self>>) -> Self {
         let mut sought = Sought::default();
         for (number, detector) in (0..).zip(&all) {
             let parts = detector.parts.iter().map(|part| (number, part));
             sought.patterns.extend(detector.patterns(number));
             sought.parts.extend(parts);
+            let imported = detector.imported.iter();
+            sought
+                .imported
+                .extend(imported.map(|rule| (number, rule.clone())));
             sought
                 .kinds
                 .extend(detector.kind.map(|kind| (kind, number)));
         }
         let engine = Engine::compile(sought);
-        Self { all, engine }
+        Self {
+            all,
+            engine,
+            honeytokens,
+        }
+    }
+
+    /// The honeytokens alone, which are looked for where nothing else is.
+    #[must_use]
+    pub fn honeytokens(&self) -> Option<&Arc<Self>> {
+        self.honeytokens.as_ref()
     }
 
     /// The engine.

@@ -7,6 +7,7 @@ use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
 use super::coding::Coding;
+use super::imported::Imported;
 use super::kind::{Kind, Kinds};
 use super::parts::{Around, Part, Parts};
 use super::prefilter::{Entry, GRAM, Prefilter};
@@ -77,6 +78,8 @@ pub struct Sought<'a> {
     pub parts: Vec<(u32, &'a Part)>,
     /// What no shape can say.
     pub kinds: Vec<(Kind, u32)>,
+    /// Rules of other scanners.
+    pub imported: Vec<(u32, Arc<Imported>)>,
 }
 
 /// All patterns, compiled. Immutable, and shared by all streams.
@@ -196,6 +199,12 @@ impl Engine {
                     push(gram, rules + reader, place);
                 });
             }
+        }
+        for (detector, rule) in &sought.imported {
+            let readers = &mut engine.readers;
+            readers.add_rule(*detector, rule, |gram, reader, place| {
+                push(gram, rules + reader, place);
+            });
         }
         let readers = rules + engine.readers.len();
         for (detector, part) in sought.parts {

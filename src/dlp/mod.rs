@@ -13,6 +13,7 @@ pub mod coding;
 pub mod detector;
 pub mod engine;
 mod fields;
+pub mod imported;
 pub mod kind;
 pub mod known;
 pub mod mint;

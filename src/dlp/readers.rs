@@ -1,9 +1,19 @@
 //! What has anchors, as shapes have, and is read in another way.
 
+use std::sync::Arc;
+
 use super::anchor::{ANCHOR, spell};
 use super::class::Class;
 use super::fields;
+use super::imported::{self, Imported};
 use super::prefilter::GRAM;
+
+/// Bytes before an anchor that may be needed.
+const BEFORE: usize = if fields::BEFORE > imported::BEFORE {
+    fields::BEFORE
+} else {
+    imported::BEFORE
+};
 
 /// What stands behind an anchor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +37,18 @@ pub(super) enum Read {
     },
 }
 
-/// How to read, and for which detector.
+/// An anchor, how to read what stands around it, and for which detector.
 struct Reader {
     anchor: [Class; ANCHOR],
     detector: u32,
+    how: How,
+}
+
+enum How {
+    /// As a field.
+    Field,
+    /// As a rule, of which this is the anchor of that number, so many bytes from the beginning.
+    Rule(Arc<Imported>, usize, usize),
 }
 
 /// All of them.
@@ -47,13 +65,40 @@ impl Readers {
     /// number of its anchor and the place in that.
     pub fn add_fields(&mut self, detector: u32, mut gram: impl FnMut([u8; GRAM], usize, u16)) {
         for anchor in fields::anchors() {
-            for (place, classes) in (0..).zip(anchor.windows(GRAM)) {
-                for bytes in spell(classes) {
-                    gram(bytes, self.0.len(), place);
-                }
-            }
-            self.0.push(Reader { anchor, detector });
+            self.add(anchor, detector, How::Field, &mut gram);
         }
+    }
+
+    /// As [`Readers::add_fields`], of a rule of another scanner.
+    pub fn add_rule(
+        &mut self,
+        detector: u32,
+        rule: &Arc<Imported>,
+        mut gram: impl FnMut([u8; GRAM], usize, u16),
+    ) {
+        for (nth, (anchor, before)) in rule.anchors().iter().enumerate() {
+            let how = How::Rule(rule.clone(), nth, *before);
+            self.add(*anchor, detector, how, &mut gram);
+        }
+    }
+
+    fn add(
+        &mut self,
+        anchor: [Class; ANCHOR],
+        detector: u32,
+        how: How,
+        gram: &mut impl FnMut([u8; GRAM], usize, u16),
+    ) {
+        for (place, classes) in (0..).zip(anchor.windows(GRAM)) {
+            for bytes in spell(classes) {
+                gram(bytes, self.0.len(), place);
+            }
+        }
+        self.0.push(Reader {
+            anchor,
+            detector,
+            how,
+        });
     }
 
     /// Whose anchor this is.
@@ -77,11 +122,23 @@ impl Readers {
             }
             // What is before is needed once the rest is there.
             return Read::Open {
-                start: at.saturating_sub(fields::BEFORE),
+                start: at.saturating_sub(BEFORE),
                 hold: None,
             };
         }
-        let anchors = self.0.iter().map(|reader| &reader.anchor);
-        fields::read(&anchors, window, at, ended)
+        match &reader.how {
+            How::Field => fields::read(&self.fields(), window, at, ended),
+            How::Rule(rule, nth, before) => match at.checked_sub(*before) {
+                Some(start) => rule.read(window, start, *nth, ended),
+                None => Read::Nothing,
+            },
+        }
+    }
+
+    /// The anchors of fields.
+    fn fields(&self) -> impl Iterator<Item = &[Class; ANCHOR]> + Clone {
+        let fields = self.0.iter();
+        let fields = fields.filter(|reader| matches!(reader.how, How::Field));
+        fields.map(|reader| &reader.anchor)
     }
 }

@@ -41,6 +41,7 @@ impl Reason {
             | Self::PlaceholderMisplaced
             | Self::Unsignable
             | Self::Detected
+            | Self::Honeytoken
             | Self::RateLimited
             | Self::RequestLimit
             | Self::HoldLimit

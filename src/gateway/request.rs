@@ -297,23 +297,27 @@ fn strip(
     Ok(allowed)
 }
 
-/// Step 8: what this request is scanned by; `None` where its rule says `dlp = "off"`. Before
-/// the credential is attached, so that only what the agent itself brings is found.
+/// Step 8: what this request is scanned by; where its rule says `dlp = "off"`, by honeytokens
+/// alone, and by nothing where there are none. Before the credential is attached, so that only
+/// what the agent itself brings is found.
 fn scanner(
     connection: &Connection,
     active: &Active,
     allowed: &Allowed,
     outcome: &Outcome<'_>,
 ) -> Option<Scanner> {
-    let profile = match allowed.rule().map_or(Dlp::Default, |rule| rule.dlp) {
-        Dlp::Default => Profile::Default,
-        Dlp::Strict => Profile::Strict,
-        Dlp::Off => return None,
+    let detectors = &active.detectors;
+    let on_limit = allowed.rule().map_or(OnLimit::Deny, |rule| rule.on_limit);
+    let (detectors, profile, on_limit) = match allowed.rule().map_or(Dlp::Default, |rule| rule.dlp)
+    {
+        Dlp::Default => (detectors, Profile::Default, on_limit),
+        Dlp::Strict => (detectors, Profile::Strict, on_limit),
+        Dlp::Off => (detectors.honeytokens()?, Profile::Strict, OnLimit::Allow),
     };
     Some(Scanner {
-        detectors: active.detectors.clone(),
+        detectors: detectors.clone(),
         profile,
-        on_limit: allowed.rule().map_or(OnLimit::Deny, |rule| rule.on_limit),
+        on_limit,
         decoded_bytes: connection.gateway.settings.decoded_request_bytes,
         host: allowed.request().authority.host.clone(),
         key: connection.gateway.fingerprints.clone(),

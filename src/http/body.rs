@@ -42,8 +42,8 @@ pub enum BodyError {
     #[error("the body cannot be looked at: {0}")]
     Undecodable(&'static str),
     /// A detector found what must not leave; the sentence names it and the place.
-    #[error("{0}")]
-    Detected(Arc<str>),
+    #[error("{1}")]
+    Detected(Reason, Arc<str>),
     /// A stand-in of a credential where it does not belong; the sentence names it.
     #[error("{0}")]
     Misplaced(Arc<str>),
@@ -58,7 +58,7 @@ impl BodyError {
             Self::Malformed(_) | Self::Undecodable(_) | Self::Echo => Reason::Malformed,
             Self::TooLarge(_) => Reason::BodyTooLarge,
             Self::Stalled(_) => Reason::RequestTimeout,
-            Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
+            Self::Detected(reason, sentence) => return Refusal::new(*reason, &**sentence),
             Self::Misplaced(sentence) => {
                 return Refusal::new(Reason::PlaceholderMisplaced, &**sentence);
             }
@@ -76,7 +76,7 @@ impl BodyError {
             Self::Undecodable(_) => Reason::Undecodable,
             Self::Echo => Reason::EchoFound,
             // The request's body, found out after the response began.
-            Self::Detected(sentence) => return Refusal::new(Reason::Detected, &**sentence),
+            Self::Detected(reason, sentence) => return Refusal::new(*reason, &**sentence),
             Self::Misplaced(sentence) => {
                 return Refusal::new(Reason::PlaceholderMisplaced, &**sentence);
             }
@@ -89,7 +89,7 @@ impl BodyError {
     pub fn reset_code(&self) -> ::h2::Reason {
         match self {
             Self::Reset(code) => *code,
-            Self::Cut | Self::Detected(_) | Self::Misplaced(_) => ::h2::Reason::CANCEL,
+            Self::Cut | Self::Detected(..) | Self::Misplaced(_) => ::h2::Reason::CANCEL,
             Self::Malformed(_) => ::h2::Reason::PROTOCOL_ERROR,
             Self::TooLarge(_) | Self::Stalled(_) | Self::Undecodable(_) | Self::Echo => {
                 ::h2::Reason::INTERNAL_ERROR

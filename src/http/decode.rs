@@ -21,7 +21,7 @@ use self::calls::Calls;
 use self::coder::{Next, decoder};
 use self::form::Form;
 use super::scan::outline::{Kind, Spot, Trail};
-use super::scan::{Place, Scanner, middle};
+use super::scan::{Place, Scanner, graver, middle};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
 
@@ -248,7 +248,10 @@ impl View {
                 Place::Decoded(trail.spot(bytes, base, middle(&finding)))
             };
             let ruling = scanner.judge(&place, &finding, data, false);
-            *stop = stop.take().or(ruling.refusal().map(Stop::Found));
+            *stop = match stop.take() {
+                Some(Stop::Found(old)) => graver(Some(old), ruling.refusal()).map(Stop::Found),
+                other => other.or(ruling.refusal().map(Stop::Found)),
+            };
         };
         let engine = scanner.detectors.engine();
         match data {

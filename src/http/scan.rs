@@ -29,7 +29,7 @@ use super::body::Body;
 use super::decode::{Decoding, Stop};
 use crate::audit::Detection;
 use crate::credential::placeholder::Guard;
-use crate::dlp::{self, Action, Detectors, Finding, Profile};
+use crate::dlp::{self, Action, Detector, Detectors, Finding, Profile};
 use crate::error::{Reason, Refusal};
 use crate::metrics::Metrics;
 use crate::name::Host;
@@ -221,7 +221,7 @@ impl Scanner {
             match self.judge(&place(&finding), &finding, data, may_mask) {
                 Ruling::Pass => {}
                 Ruling::Mask => masks.push(&finding),
-                Ruling::Refuse(blocked) => refusal = refusal.take().or(Some(blocked)),
+                Ruling::Refuse(blocked) => refusal = graver(refusal.take(), Some(blocked)),
             }
         });
         if let Some(refusal) = refusal {
@@ -250,7 +250,7 @@ impl Scanner {
                     self.judge(&place(&finding), &finding, data, false)
                 }
             };
-            refusal = refusal.take().or(ruling.refusal());
+            refusal = graver(refusal.take(), ruling.refusal());
         });
         refusal.map_or(Ok(()), Err)
     }
@@ -297,11 +297,14 @@ impl Scanner {
         );
         if self.found.is_new(place, &detection) {
             self.metrics.dlp.found(&detector.name, detection.action);
+            if detector.honeytoken {
+                self.metrics.dlp.honeytoken(&detector.name);
+            }
             self.found.record(detection);
         }
         match (masks, refuses) {
             (true, _) => Ruling::Mask,
-            (false, true) => Ruling::Refuse(Refusal::new(Reason::Detected, sentence)),
+            (false, true) => Ruling::Refuse(Refusal::new(reason(detector), sentence)),
             (false, false) => Ruling::Pass,
         }
     }
@@ -351,6 +354,22 @@ impl Scanner {
             Reason::Detected,
             "the body has more that looks like secrets at one place than can be told apart",
         )
+    }
+}
+
+fn reason(detector: &Detector) -> Reason {
+    if detector.honeytoken {
+        return Reason::Honeytoken;
+    }
+    Reason::Detected
+}
+
+/// The one of two refusals that is told: a honeytoken looks like another token, too.
+pub(super) fn graver(old: Option<Refusal>, new: Option<Refusal>) -> Option<Refusal> {
+    let is_alarm = |refusal: &Refusal| refusal.reason == Reason::Honeytoken;
+    match (old, new) {
+        (Some(_), Some(new)) if is_alarm(&new) => Some(new),
+        (old, new) => old.or(new),
     }
 }
 

@@ -117,6 +117,8 @@ table! {
         "Echoes of a credential found in responses and kept from the agent, by its name."
     DLP_FINDINGS: Counter "dlp_findings_total" ["detector", "action"]
         "What detectors found in requests, by detector and action (block, alert, redacted or allow)."
+    DLP_HONEYTOKENS: Counter "dlp_honeytokens_total" ["detector"]
+        "Honeytokens that were about to leave, each an alarm, by detector."
     DLP_SCANNED: Counter "dlp_scanned_bytes_total" []
         "Bytes of requests that were scanned by detectors."
     DNS_QUERIES: Counter "dns_queries_total" ["verdict"]

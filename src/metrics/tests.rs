@@ -34,6 +34,7 @@ fn used() -> Metrics {
         .handshake(Side::Agent, Handshake::Complete, Duration::from_millis(2));
     metrics.requests.finished(Duration::from_millis(20));
     metrics.dlp.found("github-token", "block");
+    metrics.dlp.honeytoken("honeytoken:trap");
     metrics
 }
 

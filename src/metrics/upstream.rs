@@ -196,6 +196,7 @@ impl Credentials {
 /// What detectors find.
 pub struct Dlp {
     findings: Family<IntCounter>,
+    honeytokens: Family<IntCounter>,
     scanned: IntCounter,
 }
 
@@ -203,6 +204,7 @@ impl Dlp {
     pub(super) fn new(builder: &Builder<'_>) -> Self {
         Self {
             findings: builder.named(&table::DLP_FINDINGS, 1),
+            honeytokens: builder.named(&table::DLP_HONEYTOKENS, 1),
             scanned: builder.counter(&table::DLP_SCANNED),
         }
     }
@@ -210,6 +212,11 @@ impl Dlp {
     /// Counts a finding of a detector, by the action that follows.
     pub fn found(&self, detector: &str, action: &'static str) {
         self.findings.child(&[detector, action]).inc();
+    }
+
+    /// Counts a honeytoken that was about to leave, by its detector.
+    pub fn honeytoken(&self, detector: &str) {
+        self.honeytokens.child(&[detector]).inc();
     }
 
     /// Counts bytes that were looked at.

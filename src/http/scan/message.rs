@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::masks::Masks;
-use super::{Place, Ruling, Scanner};
+use super::{Place, Ruling, Scanner, graver};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
 
@@ -51,7 +51,7 @@ impl Messages {
             match scanner.judge(&Place::Message, &finding, data, can_mask) {
                 Ruling::Pass => {}
                 Ruling::Mask => masks.push(&finding),
-                Ruling::Refuse(blocked) => refusal = refusal.take().or(Some(blocked)),
+                Ruling::Refuse(blocked) => refusal = graver(refusal.take(), Some(blocked)),
             }
         };
         scanner.found.looked_at(data.len());

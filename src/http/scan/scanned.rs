@@ -12,7 +12,7 @@ use super::super::body::{Body, BodyError};
 use super::super::decode::{Decoding, Stop};
 use super::masks::Masks;
 use super::outline::Trail;
-use super::{Place, Ruling, Scanner, middle};
+use super::{Place, Ruling, Scanner, graver, middle};
 use crate::dlp::{Finding, Stream};
 use crate::error::Refusal;
 
@@ -133,7 +133,7 @@ impl Scanned {
             match scanner.judge(&place, &finding, data, can_mask) {
                 Ruling::Pass => {}
                 Ruling::Mask => masks.push(&finding),
-                Ruling::Refuse(blocked) => refusal = refusal.take().or(Some(blocked)),
+                Ruling::Refuse(blocked) => refusal = graver(refusal.take(), Some(blocked)),
             }
         };
         let engine = scanner.detectors.engine();
@@ -195,7 +195,10 @@ impl Scanned {
                 self.waiting.clear();
                 self.bytes = 0;
                 self.trailers = None;
-                return Poll::Ready(Some(Err(BodyError::Detected(refusal.sentence.into()))));
+                let Refusal {
+                    reason, sentence, ..
+                } = refusal;
+                return Poll::Ready(Some(Err(BodyError::Detected(reason, sentence.into()))));
             }
         }
     }
