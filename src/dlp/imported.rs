@@ -175,7 +175,6 @@ impl Imported {
         }
         let most = window.len().min(start.saturating_add(LONGEST));
         let end = match self.run(window, start, most) {
-            Run::Ended(end) => end,
             // What is not decided within the bound is decided there.
             Run::Open(_) if most == window.len() && !ended => {
                 return Read::Open {
@@ -183,7 +182,7 @@ impl Imported {
                     hold: Some(start),
                 };
             }
-            Run::Open(end) => end,
+            Run::Ended(end) | Run::Open(end) => end,
         };
         let Some(end) = end else {
             return Read::Nothing;
