@@ -2,25 +2,41 @@
 //!
 //! `cargo bench --bench parts`; what a whole request costs is measured by `benches/compare/run`.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs
+)]
 
 use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use http::{Method, StatusCode, Version};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http_body::{Body as _, Frame};
 use portreeve::audit::Record;
 use portreeve::ca::{CertificateAuthority, LeafSettings, Leaves};
 use portreeve::config::{Env, load};
+use portreeve::credential::Store;
 use portreeve::credential::echo::{Found, Needles, Scan};
 use portreeve::error::Verdict;
+use portreeve::http::body::BodyError;
 use portreeve::http::canonical::{HeadBounds, Settled, canonical};
 use portreeve::http::h1::{ChunkDecoder, ChunkEvent, HeadLimits, parse_request, parse_response};
 use portreeve::http::raw::RawHead;
+use portreeve::http::redact::Echo;
+use portreeve::metrics::Metrics;
 use portreeve::name::{Authority, CredentialName, Host};
 use portreeve::policy::{Decision, Policy, Request, Scheme};
 
@@ -169,21 +185,199 @@ fn rules(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// So many secrets of the usual length.
+fn secrets(count: u64) -> Vec<(CredentialName, String)> {
+    let secret = |at: u64| {
+        let digits = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let name = CredentialName::new(&format!("c{at}"));
+        (name, format!("sk-{digits:016x}abcdefghijklmnopqrstuvwxyz"))
+    };
+    (0..count).map(secret).collect()
+}
+
+fn needles(secrets: &[(CredentialName, String)]) -> Arc<Needles> {
+    let pairs = secrets
+        .iter()
+        .map(|(name, secret)| (name, secret.as_bytes()));
+    Arc::new(Needles::new(pairs).unwrap().unwrap())
+}
+
+/// Clean text, of the kind that servers send: prose, JSON that repeats itself, noise.
+fn texts(size: usize) -> [(&'static str, Bytes); 3] {
+    let prose = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let json = "{\"id\":\"req_011CSHoEeqs5C35K2UUqR7Fy\",\"usage\":{\"input_tokens\":2095},\"path\":\"\\u003c/a%20b\"},\n";
+    let mut state = 1_u64;
+    let noise = (0..size).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()[0]
+    });
+    let fill = |text: &str| Bytes::from(text.repeat(size / text.len() + 1)).slice(..size);
+    [
+        ("prose", fill(&prose)),
+        ("JSON", fill(json)),
+        ("noise", noise.collect()),
+    ]
+}
+
 fn echo(criterion: &mut Criterion) {
-    let name = CredentialName::new("api");
-    let secret: &[u8] = b"sk-0123456789abcdefghijklmnopqrstuvwxyz";
-    let needles = Arc::new(Needles::new([(&name, secret)]).unwrap().unwrap());
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let mut group = criterion.benchmark_group("echo");
     for (what, size) in [("1 KiB", 1 << 10), ("1 MiB", 1 << 20)] {
-        let body = Bytes::from(text.repeat(size / text.len() + 1)).slice(..size);
         group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(what, |bench| {
-            bench.iter(|| {
-                let mut scan = Scan::new(needles.clone(), false);
-                let mut found = Found::new();
-                scan.pass(body.clone(), true, &mut found)
+        let short = vec![(CredentialName::new("short"), "hunter2".to_owned())];
+        for (which, secrets) in [
+            ("1 secret", secrets(1)),
+            ("10 secrets", secrets(10)),
+            (
+                "10 secrets and one of 7 bytes",
+                [secrets(10), short].concat(),
+            ),
+        ] {
+            let needles = needles(&secrets);
+            for (kind, body) in texts(size) {
+                group.bench_function(format!("{what} of {kind}, {which}"), |bench| {
+                    bench.iter(|| {
+                        let mut scan = Scan::new(needles.clone(), false);
+                        let mut found = Found::new();
+                        scan.pass(body.clone(), true, &mut found)
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+/// A body that comes in reads of 16 KiB.
+struct Reads(Bytes);
+
+impl http_body::Body for Reads {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let count = self.0.len().min(16 << 10);
+        let piece = self.0.split_to(count);
+        Poll::Ready((count > 0).then(|| Ok(Frame::data(piece))))
+    }
+}
+
+/// All that passes of a response.
+fn passes(echo: &Echo, coding: &'static str, body: &Bytes, recode: bool) -> usize {
+    let mut response = Response::new(Reads(body.clone()));
+    let value = HeaderValue::from_static(coding);
+    response.headers_mut().insert(CONTENT_ENCODING, value);
+    let mut body = echo.response(response, recode).into_body();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut passed = 0;
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
+        passed += frame.unwrap().into_data().unwrap().len();
+    }
+    passed
+}
+
+/// 1 MiB of prose, compressed: what decoding takes by itself, and what passing it takes.
+fn coded(criterion: &mut Criterion) {
+    let [(_, text), ..] = texts(1 << 20);
+    let echo = Echo::new(
+        Some(needles(&secrets(10))),
+        1 << 30,
+        Arc::new(Metrics::new()),
+    );
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&text).unwrap();
+    let gzip = Bytes::from(gzip.finish().unwrap());
+    let zstd = Bytes::from(zstd::encode_all(&text[..], 3).unwrap());
+    let mut group = criterion.benchmark_group("coded");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    let mut room = vec![0; 32 << 10];
+    group.bench_function("gzip, decoded only", |bench| {
+        bench.iter(|| {
+            let mut inflate = flate2::Decompress::new_gzip(15);
+            for mut piece in gzip.chunks(16 << 10) {
+                while !piece.is_empty() {
+                    let before = inflate.total_in();
+                    let none = flate2::FlushDecompress::None;
+                    inflate.decompress(piece, &mut room, none).unwrap();
+                    let read = usize::try_from(inflate.total_in() - before).unwrap();
+                    piece = &piece[read..];
+                }
+            }
+            inflate.total_out()
+        });
+    });
+    group.bench_function("zstd, decoded only", |bench| {
+        bench.iter(|| {
+            let mut context = zstd_safe::DCtx::create();
+            let (mut input, mut total) = (zstd_safe::InBuffer::around(&zstd), 0);
+            while input.pos() < zstd.len() {
+                let mut output = zstd_safe::OutBuffer::around(&mut room[..]);
+                context.decompress_stream(&mut output, &mut input).unwrap();
+                total += output.pos();
+            }
+            total
+        });
+    });
+    for (coding, body) in [("gzip", &gzip), ("zstd", &zstd)] {
+        for (way, recode) in [("passed beside", false), ("recoded", true)] {
+            group.bench_function(format!("{coding}, {way}"), |bench| {
+                bench.iter(|| passes(&echo, coding, body, recode));
             });
+        }
+    }
+    group.finish();
+}
+
+/// What is done for a request between its rule and its way to the server.
+fn attach(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for (name, attach) in [
+        ("header", "{ header = \"x-api-key\" }"),
+        ("basic", "{ basic = \"git\" }"),
+        ("query", "{ query = \"key\" }"),
+    ] {
+        let _ = write!(
+            text,
+            "[[credential]]\nname = \"{name}\"\nsecret = {{ file = \"../key\" }}\nhosts = [\"api.example.com\"]\nattach = {attach}\n"
+        );
+    }
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    fs::write(folder.path().join("rules/a.toml"), text).unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "sk-0123456789abcdefghijklmnopqrstuvwxyz").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = folder.path().join("portreeve.toml");
+    fs::write(&file, "rules = \"rules\"\n").unwrap();
+    let loaded = load(Some(&file), &Env::fixed(folder.path(), [])).unwrap();
+    let (store, problems) = Store::load(loaded.credentials, None);
+    assert!(problems.is_empty());
+    let request = request();
+    let mut group = criterion.benchmark_group("attach");
+    for name in ["header", "basic", "query"] {
+        let credential = CredentialName::new(name);
+        group.bench_function(name, |bench| {
+            bench.iter_batched(
+                || request.headers.clone(),
+                |mut headers| {
+                    let attachment = store.attachment(&credential, &request.authority, true);
+                    let mut attachment = attachment.unwrap();
+                    attachment.settle(&request, store.guard()).unwrap();
+                    for (name, value) in attachment.headers {
+                        headers.insert(name, value);
+                    }
+                    let mut target = request.target.path().to_owned();
+                    for pair in &attachment.query {
+                        pair.append_to(&mut target);
+                    }
+                    (headers, target)
+                },
+                BatchSize::SmallInput,
+            );
         });
     }
     group.finish();
@@ -248,6 +442,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = heads, chunks, rules, echo, leaf, record
+    targets = heads, chunks, rules, attach, echo, coded, leaf, record
 }
 criterion_main!(benches);

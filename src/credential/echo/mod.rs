@@ -6,6 +6,7 @@
 
 mod forms;
 mod needles;
+mod sample;
 mod scan;
 
 pub use needles::{Finding, Needles};

@@ -1,6 +1,5 @@
 //! What is looked for, as one automaton.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -8,10 +7,8 @@ use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
 use zeroize::Zeroizing;
 
 use super::forms::forms;
+use super::sample::{FRAGMENT, Sample};
 use crate::name::CredentialName;
-
-/// The bytes of a secret from which on a fragment of it counts, at the edge of a part.
-const FRAGMENT: usize = 8;
 
 /// The forms of some secrets.
 pub struct Needles {
@@ -27,8 +24,8 @@ pub struct Needles {
     /// Every first byte.
     first: [u64; 4],
     longest: usize,
-    /// Every stretch of [`FRAGMENT`] bytes of any form.
-    fragments: HashMap<[u8; FRAGMENT], u32>,
+    /// Tells where it is worth looking.
+    sample: Sample,
 }
 
 /// Words of a bit set over two bytes.
@@ -87,10 +84,10 @@ impl Needles {
             credentials,
             begins: Box::new([0; PAIRS]),
             first: [0; 4],
-            fragments: HashMap::new(),
+            sample: Sample::new(sorted.iter().map(|(form, owner)| (form.as_slice(), *owner))),
             sorted: Vec::new(),
         };
-        for (form, owner) in &sorted {
+        for (form, _) in &sorted {
             if let [first, rest @ ..] = form.as_slice() {
                 if let Some(word) = needles.first.get_mut(usize::from(first / 64)) {
                     *word |= 1 << (first % 64);
@@ -100,11 +97,6 @@ impl Needles {
                     if let Some(word) = needles.begins.get_mut(word) {
                         *word |= bit;
                     }
-                }
-            }
-            for window in form.windows(FRAGMENT) {
-                if let Ok(window) = window.try_into() {
-                    needles.fragments.entry(window).or_insert(*owner);
                 }
             }
         }
@@ -124,12 +116,34 @@ impl Needles {
     #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
-        let mut at = 0;
-        while at < bytes.len() {
-            let input = Input::new(bytes).range(at..).anchored(Anchored::No);
+        let stride = self.sample.stride();
+        if stride == 0 {
+            self.find_in(bytes, 0..bytes.len(), &mut found);
+            return found;
+        }
+        // Beginnings before this have been looked at.
+        let (mut at, mut from) = (0, 0);
+        while let Some(hit) = self.sample.next(bytes, from) {
+            let first = hit.saturating_add(FRAGMENT).saturating_sub(self.longest);
+            let end = hit.saturating_add(1);
+            self.find_in(bytes, first.max(at)..end, &mut found);
+            (at, from) = (end, hit.saturating_add(stride));
+        }
+        found
+    }
+
+    /// Everything that begins in `beginnings`.
+    fn find_in(&self, bytes: &[u8], beginnings: Range<usize>, found: &mut Vec<Finding>) {
+        let end = beginnings.end.saturating_add(self.longest).min(bytes.len());
+        let mut at = beginnings.start;
+        while at < beginnings.end {
+            let input = Input::new(bytes).range(at..end).anchored(Anchored::No);
             let Some(hit) = self.automaton.find(input) else {
                 break;
             };
+            if hit.start() >= beginnings.end {
+                break;
+            }
             found.push(Finding {
                 span: hit.start()..hit.end(),
                 owner: self
@@ -140,7 +154,6 @@ impl Needles {
             });
             at = hit.start().saturating_add(1);
         }
-        found
     }
 
     /// Fragments of at least eight bytes, wherever they stand: in a part of something larger
@@ -149,8 +162,8 @@ impl Needles {
     pub fn find_fragments(&self, bytes: &[u8]) -> Vec<Finding> {
         let windows = bytes.windows(FRAGMENT).enumerate();
         let known = windows.filter_map(|(at, window)| {
-            let window: &[u8; FRAGMENT] = window.try_into().ok()?;
-            let owner = *self.fragments.get(window)?;
+            let window: [u8; FRAGMENT] = window.try_into().ok()?;
+            let owner = self.sample.owner(window)?;
             Some(Finding {
                 span: at..at.saturating_add(FRAGMENT),
                 owner,
@@ -216,6 +229,8 @@ impl fmt::Debug for Needles {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn needles(values: &[&str]) -> Needles {
@@ -251,6 +266,34 @@ mod tests {
         ] {
             assert_eq!(needles.open(text.as_bytes()), open, "{text:?}");
         }
+    }
+
+    proptest! {
+        /// Looking only here and there finds what looking everywhere finds.
+        #[test]
+        fn sampling_leaves_nothing_out(
+            secrets in prop::collection::vec("[a-c/\"]{1,30}", 1..4),
+            pieces in prop::collection::vec((0..4_usize, 0..60_usize, "[a-c/\"%]{0,40}"), 0..12),
+        ) {
+            let values: Vec<&str> = secrets.iter().map(String::as_str).collect();
+            let needles = needles(&values);
+            let mut text = Vec::new();
+            for (secret, form, noise) in pieces {
+                let all = forms(values[secret % values.len()].as_bytes());
+                text.extend_from_slice(&all[form % all.len()]);
+                text.extend_from_slice(noise.as_bytes());
+            }
+            let mut all = Vec::new();
+            needles.find_in(&text, 0..text.len(), &mut all);
+            prop_assert_eq!(needles.find(&text), all);
+        }
+    }
+
+    #[test]
+    fn short_forms_are_looked_for_everywhere() {
+        assert_eq!(needles(&["hunter2"]).sample.stride(), 0);
+        assert_eq!(needles(&["hunter2-hunter2"]).sample.stride(), 8);
+        assert_eq!(needles(&["hunter2"]).find(b"xhunter2").len(), 1);
     }
 
     #[test]
