@@ -6,10 +6,67 @@ use std::io;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
+/// One object on one line, written to where it will stand.
+pub(super) struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    begun: bool,
+}
+
+impl<'a> Line<'a> {
+    /// An object at the end of `out`.
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, begun: false }
+    }
+
+    /// Any value. Keys are the gateway's own words, in which there is nothing to escape.
+    pub(super) fn put(
+        &mut self,
+        key: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> serde_json::Result<()> {
+        self.key(key);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Printable);
+        value.serialize(&mut serializer)
+    }
+
+    /// A text of at most so many bytes. Nearly all are plain ASCII, and copied.
+    pub(super) fn text(&mut self, key: &str, text: &str, bytes: usize) -> serde_json::Result<()> {
+        if text.len() > bytes || !is_plain(text) {
+            return self.put(key, &Capped { text, bytes });
+        }
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// The end of the object and of the line.
+    pub(super) fn end(self) {
+        let end: &[u8] = if self.begun { b"}\n" } else { b"{}\n" };
+        self.out.extend_from_slice(end);
+    }
+
+    fn key(&mut self, key: &str) {
+        let before: &[u8] = if self.begun { b",\"" } else { b"{\"" };
+        self.begun = true;
+        self.out.extend_from_slice(before);
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+}
+
+/// Whether a text stands in JSON as it is.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    // To the end in any case, which is less work than to stop in time.
+    text.bytes().fold(true, |all, byte| all & plain(byte))
+}
+
 /// A string of at most so many bytes; what is longer is cut and ends with `…`.
-pub(super) struct Capped<'a> {
-    pub(super) text: &'a str,
-    pub(super) bytes: usize,
+struct Capped<'a> {
+    text: &'a str,
+    bytes: usize,
 }
 
 /// Ends a value that was cut.
@@ -35,7 +92,7 @@ impl Serialize for Capped<'_> {
 /// Writes compact JSON and escapes also what JSON would let stand but a terminal, a pager or
 /// a line-based reader would act on: DEL, C1 controls, line and paragraph separators,
 /// direction marks, zero-width characters, tags. Escaped, the value stays the same.
-pub(super) struct Printable;
+struct Printable;
 
 impl Formatter for Printable {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>

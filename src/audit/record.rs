@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode, Version};
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::json::{Capped, Printable};
+use super::json::Line;
 use super::kind::{Gap, Kind};
 use crate::error::{Reason, Verdict};
 use crate::name::{AgentName, Authority, ClientAddr, CredentialName, Host, Origin, RuleName};
@@ -163,76 +162,75 @@ impl Record {
     /// Appends the record and a newline: one line, printable, valid JSON.
     pub fn write_line(&self, line: &mut Vec<u8>) {
         let start = line.len();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *line, Printable);
-        if let Err(error) = self.serialize(&mut serializer) {
-            // Neither the vector nor our own types can fail; a hole in the sequence would
-            // still show it.
-            tracing::error!(%error, sequence = self.sequence, "record could not be serialised");
-            line.truncate(start);
-            return;
+        let mut fields = Fields(Line::new(line));
+        match fields.all(self) {
+            Ok(()) => fields.0.end(),
+            Err(error) => {
+                // Neither the vector nor our own types can fail; a hole in the sequence would
+                // still show it.
+                tracing::error!(%error, sequence = self.sequence, "record could not be serialised");
+                line.truncate(start);
+            }
         }
-        line.push(b'\n');
     }
 }
 
-/// The keys in the order of [`super::KEYS`].
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.head(self)?;
-        fields.decision(self)?;
-        fields.network(self)?;
-        fields.exchange(self)?;
-        fields.numbers(self)?;
-        fields.gateway(self)?;
-        fields.0.end()
-    }
-}
+type Wrote = serde_json::Result<()>;
 
-struct Fields<M>(M);
+struct Fields<'a>(Line<'a>);
 
-impl<M: SerializeMap> Fields<M> {
-    fn put(&mut self, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
-        value.map_or(Ok(()), |value| self.0.serialize_entry(key, &value))
+impl Fields<'_> {
+    /// The keys in the order of [`super::KEYS`].
+    fn all(&mut self, record: &Record) -> Wrote {
+        self.head(record)?;
+        self.decision(record)?;
+        self.network(record)?;
+        self.exchange(record)?;
+        self.numbers(record)?;
+        self.gateway(record)
     }
 
-    fn text(&mut self, key: &str, text: Option<&str>) -> Result<(), M::Error> {
+    fn put(&mut self, key: &str, value: Option<impl Serialize>) -> Wrote {
+        value.map_or(Ok(()), |value| self.0.put(key, &value))
+    }
+
+    fn text(&mut self, key: &str, text: Option<&str>) -> Wrote {
         self.capped(key, text, SHORT)
     }
 
-    fn capped(&mut self, key: &str, text: Option<&str>, bytes: usize) -> Result<(), M::Error> {
-        self.put(key, text.map(|text| Capped { text, bytes }))
+    fn capped(&mut self, key: &str, text: Option<&str>, bytes: usize) -> Wrote {
+        text.map_or(Ok(()), |text| self.0.text(key, text, bytes))
     }
 
     /// Addresses: these need neither cap nor allocation.
-    fn shown<T: Display>(&mut self, key: &str, value: Option<T>) -> Result<(), M::Error> {
+    fn shown<T: Display>(&mut self, key: &str, value: Option<T>) -> Wrote {
         self.put(key, value.map(Shown))
     }
 
-    fn seconds(&mut self, key: &str, duration: Option<Duration>) -> Result<(), M::Error> {
+    fn seconds(&mut self, key: &str, duration: Option<Duration>) -> Wrote {
         self.put(key, duration.map(seconds))
     }
 
-    fn head(&mut self, record: &Record) -> Result<(), M::Error> {
+    fn head(&mut self, record: &Record) -> Wrote {
         let time = record.time.map(Rfc3339::new);
-        self.put("time", time.as_ref().map(Rfc3339::as_str))?;
+        self.text("time", time.as_ref().map(Rfc3339::as_str))?;
         let mut id = Uuid::encode_buffer();
         let id = record
             .id
             .as_ref()
             .map(|uuid| &*uuid.hyphenated().encode_lower(&mut id));
-        self.put("portreeve.record.id", id)?;
+        self.text("portreeve.record.id", id)?;
         self.put("portreeve.record.sequence", Some(record.sequence))?;
-        self.put("portreeve.record.kind", Some(record.kind.label()))
+        self.text("portreeve.record.kind", Some(record.kind.label()))
     }
 
-    fn decision(&mut self, record: &Record) -> Result<(), M::Error> {
+    fn decision(&mut self, record: &Record) -> Wrote {
         self.text(
             "portreeve.agent",
             record.agent.as_ref().map(AgentName::as_str),
         )?;
-        self.put("portreeve.verdict", record.verdict.map(Verdict::label))?;
-        self.put("portreeve.reason", record.reason.map(Reason::label))?;
+        self.text("portreeve.verdict", record.verdict.map(Verdict::label))?;
+        self.text("portreeve.reason", record.reason.map(Reason::label))?;
         self.text("portreeve.sentence", record.sentence.as_deref())?;
         self.text("portreeve.rule", record.rule.as_ref().map(RuleName::as_str))?;
         self.text("portreeve.rule.place", record.rule_place.as_deref())?;
@@ -246,7 +244,7 @@ impl<M: SerializeMap> Fields<M> {
         self.put("portreeve.policy.generation", record.generation)
     }
 
-    fn network(&mut self, record: &Record) -> Result<(), M::Error> {
+    fn network(&mut self, record: &Record) -> Wrote {
         self.shown("client.address", record.client.map(|client| client.0.ip()))?;
         self.put("client.port", record.client.map(|client| client.0.port()))?;
         self.shown("portreeve.origin", record.origin)?;
@@ -258,21 +256,21 @@ impl<M: SerializeMap> Fields<M> {
         )?;
         self.shown("network.peer.address", record.peer.map(|peer| peer.ip()))?;
         self.put("network.peer.port", record.peer.map(|peer| peer.port()))?;
-        self.put("tls.protocol.version", record.tls_version)?;
+        self.text("tls.protocol.version", record.tls_version)?;
         let name = record.server_name.as_ref().map(Host::text);
         self.text("tls.client.server_name", name.as_deref())
     }
 
-    fn exchange(&mut self, record: &Record) -> Result<(), M::Error> {
-        self.put("network.protocol.version", record.version.map(version))?;
+    fn exchange(&mut self, record: &Record) -> Wrote {
+        self.text("network.protocol.version", record.version.map(version))?;
         let upstream = record.upstream_version.map(version);
-        self.put("portreeve.upstream.protocol.version", upstream)?;
+        self.text("portreeve.upstream.protocol.version", upstream)?;
         self.put("portreeve.upstream.reused", record.upstream_reused)?;
         self.text(
             "http.request.method",
             record.method.as_ref().map(Method::as_str),
         )?;
-        self.put("url.scheme", record.scheme)?;
+        self.text("url.scheme", record.scheme)?;
         self.capped("url.path", record.path.as_deref(), LONG)?;
         self.capped("url.query", record.query.as_deref(), LONG)?;
         self.put(
@@ -281,7 +279,7 @@ impl<M: SerializeMap> Fields<M> {
         )
     }
 
-    fn numbers(&mut self, record: &Record) -> Result<(), M::Error> {
+    fn numbers(&mut self, record: &Record) -> Wrote {
         self.put("http.request.body.size", record.request_bytes)?;
         self.put("http.response.body.size", record.response_bytes)?;
         self.put("portreeve.trailers_lost", record.trailers_lost)?;
@@ -305,12 +303,12 @@ impl<M: SerializeMap> Fields<M> {
         self.seconds("portreeve.first_byte.duration", record.first_byte_duration)
     }
 
-    fn gateway(&mut self, record: &Record) -> Result<(), M::Error> {
-        self.put("portreeve.version", record.gateway_version)?;
+    fn gateway(&mut self, record: &Record) -> Wrote {
+        self.text("portreeve.version", record.gateway_version)?;
         let Some(gap) = record.gap else {
             return Ok(());
         };
-        self.put("portreeve.gap.cause", Some(gap.cause.label()))?;
+        self.text("portreeve.gap.cause", Some(gap.cause.label()))?;
         self.put("portreeve.gap.last_sequence", gap.last_sequence)?;
         self.put("portreeve.gap.torn", gap.torn)?;
         self.put("portreeve.gap.lost", gap.lost)
