@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::finding::{Finding, Severity};
 use crate::policy::rule::Place;
@@ -24,6 +24,9 @@ pub(super) struct File {
     /// What relative paths in it are relative to; absolute.
     folder: PathBuf,
     pub(super) text: String,
+    /// Where each line begins, once somebody has asked for a place: rules have one each, and
+    /// there may be ten thousand.
+    lines: OnceLock<Box<[usize]>>,
 }
 
 impl File {
@@ -54,6 +57,7 @@ impl File {
             name: path.display().to_string().into(),
             folder,
             text,
+            lines: OnceLock::new(),
         })
     }
 
@@ -63,6 +67,7 @@ impl File {
             name: name.into(),
             folder: PathBuf::new(),
             text: text.to_owned(),
+            lines: OnceLock::new(),
         }
     }
 
@@ -72,6 +77,7 @@ impl File {
             name: "".into(),
             folder: PathBuf::new(),
             text: String::new(),
+            lines: OnceLock::new(),
         }
     }
 
@@ -81,6 +87,7 @@ impl File {
             name: option.into(),
             folder: PathBuf::new(),
             text,
+            lines: OnceLock::new(),
         }
     }
 
@@ -92,13 +99,14 @@ impl File {
     /// Where a byte offset is.
     pub(super) fn place(&self, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column =
-            before.chars().count() - before.get(..line_start).map_or(0, |s| s.chars().count());
+        let lines = self.lines.get_or_init(|| line_starts(&self.text));
+        let line = lines.partition_point(|start| *start <= before.len());
+        let start = line.checked_sub(1).and_then(|at| lines.get(at));
+        let column = before.get(start.copied().unwrap_or(0)..);
         Place {
             file: self.name.clone(),
-            line: number(count_lines(before.as_bytes(), before.len())),
-            column: number(column + 1),
+            line: number(line),
+            column: number(column.map_or(0, |column| column.chars().count()) + 1),
         }
     }
 
@@ -143,6 +151,11 @@ impl File {
         finding.excerpt = finding.excerpt.filter(|_| line.len() <= LINE_MAX);
         finding
     }
+}
+
+fn line_starts(text: &str) -> Box<[usize]> {
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes());
+    std::iter::once(0).chain(ends.map(|end| end + 1)).collect()
 }
 
 fn count_lines(text: &[u8], end: usize) -> usize {
@@ -221,6 +234,7 @@ mod tests {
             name: "a.toml".into(),
             folder: "/".into(),
             text: text.into(),
+            lines: OnceLock::new(),
         }
     }
 
@@ -232,6 +246,10 @@ mod tests {
             assert_eq!((place.line, place.column), (line, column), "{needle}");
         }
         assert_eq!(file.place(usize::MAX).line, 3);
+        for (offset, line, column) in [(6, 1, 7), (7, 2, 1), (18, 2, 11), (20, 3, 1)] {
+            let place = file.place(offset);
+            assert_eq!((place.line, place.column), (line, column), "{offset}");
+        }
     }
 
     #[test]
