@@ -32,6 +32,9 @@ use crate::policy::{Allowed, Denied};
 /// How long an exchange runs before its first interim record, and between two of them.
 pub const INTERIM: Duration = Duration::from_secs(60);
 
+/// How long a request waits for another one of its agent to end, where as many run as may.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// How the answer went out.
 pub type Sent = Result<(), SendFailure>;
 
@@ -200,16 +203,17 @@ impl<'a> Outcome<'a> {
         &self.found
     }
 
-    /// Takes the request's share of what its agent may run at a time, and its place in the
-    /// audit log; both are kept to the end.
+    /// Takes the request's place in the audit log, and its share of what its agent may run at a
+    /// time, for which it waits a moment; both are kept to the end.
     ///
     /// # Errors
     /// One of them is not to be had: the request is refused.
-    pub fn reserve(&self) -> Result<(), Refusal> {
+    pub async fn reserve(&self) -> Result<(), Refusal> {
         // First, so that a request beyond the limit has its record, too.
         let slot = self.gateway.audit.reserve()?;
         self.state.lock().slot = Some(slot);
-        let running = self.gateway.requests.take(&self.agent).map_err(|_| {
+        let running = self.gateway.requests.take_within(&self.agent, PATIENCE);
+        let running = running.await.map_err(|_| {
             self.limit(
                 "limits.requests_per_agent",
                 Reason::RequestLimit,

@@ -106,7 +106,8 @@ pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: 
     if connection.gateway.refusals.check(outcome.agent()).is_err() {
         return outcome.not_answered(responder);
     }
-    let refusal = outcome.reserve().err().unwrap_or_else(|| refusal.clone());
+    let reserved = outcome.reserve().await;
+    let refusal = reserved.err().unwrap_or_else(|| refusal.clone());
     let sent = refuse(connection, &refusal, Dialect::Problem, responder, &outcome).await;
     outcome.finish(&sent);
 }
@@ -120,7 +121,7 @@ async fn answer(
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
 ) -> Result<Answer, Refusal> {
-    outcome.reserve()?;
+    outcome.reserve().await?;
     outcome.can_redact()?;
     let has_body = body.as_ref().is_some_and(|body| !body.is_end_stream());
     let mut extras = extras(connection, &raw, has_body, outcome);

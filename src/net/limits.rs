@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::name::AgentName;
 
@@ -76,6 +78,31 @@ impl Shares {
         })
     }
 
+    /// As [`Shares::take`], but that so long a share of the agent's is waited for, in the order
+    /// of asking: refusing costs nearly as much as serving, and who is refused asks again.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn take_within(
+        &self,
+        agent: &AgentName,
+        patience: Duration,
+    ) -> Result<Share, LimitReached> {
+        match self.take(agent) {
+            Err(LimitReached::Agent) => {}
+            taken => return taken,
+        }
+        let waiting = self.of_agent(agent).acquire_owned();
+        let Ok(Ok(agent)) = timeout(patience, waiting).await else {
+            return Err(LimitReached::Agent);
+        };
+        let all = self.all.clone().try_acquire_owned();
+        Ok(Share {
+            _all: all.map_err(|_| LimitReached::All)?,
+            _agent: agent,
+        })
+    }
+
     /// How much is in use now.
     #[must_use]
     pub fn in_use(&self) -> usize {
@@ -109,5 +136,25 @@ mod tests {
         drop(held);
         assert_eq!(limits.in_use(), 1);
         limits.take(&a).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_waited_for_and_not_for_ever() {
+        let limits = Shares::new(3, 1);
+        let (a, b) = (AgentName::new("a"), AgentName::new("b"));
+        let patience = Duration::from_millis(250);
+        let held = limits.take(&a).unwrap();
+        let refused = limits.take_within(&a, patience).await;
+        assert_eq!(refused.unwrap_err(), LimitReached::Agent);
+        limits.take_within(&b, patience).await.unwrap();
+        let later = async {
+            tokio::task::yield_now().await;
+            drop(held);
+        };
+        let (taken, ()) = tokio::join!(limits.take_within(&a, patience), later);
+        let taken = taken.unwrap();
+        assert_eq!(limits.take(&a).unwrap_err(), LimitReached::Agent);
+        drop(taken);
+        assert_eq!(limits.in_use(), 0);
     }
 }
