@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import report
+import scale
 import soak
 from peers import PEERS
 from world import World
@@ -141,7 +143,15 @@ def wait_ready(world, peer):
             if time.monotonic() > deadline or peer.process.poll() is not None:
                 log = (peer.folder / "output.log").read_text()
                 raise SystemExit(f"{peer.name} does not listen; it says: {log[-2000:]}")
-            time.sleep(0.05)
+            time.sleep(0.005)
+
+
+def start(world, peer):
+    """Starts it, and measures until it takes connections."""
+    begun = time.monotonic()
+    peer.start(world)
+    wait_ready(world, peer)
+    peer.started, peer.start_cpu = time.monotonic() - begun, sum(peer.cpu_seconds())
 
 
 def profile(folder, row, peer, work):
@@ -157,10 +167,26 @@ def profile(folder, row, peer, work):
     return done
 
 
+def instructions(folder, row, peer, work):
+    """Runs `work` under callgrind; what it counted for each unit."""
+    folder = Path(folder).resolve()
+    folder.mkdir(exist_ok=True)
+    control = lambda *what: subprocess.run(["callgrind_control", *what, str(peer.process.pid)], check=True,
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    control("--zero")
+    measured = work()
+    control(f"--dump={row}")
+    dump = max(peer.folder.glob("callgrind.out.*"), key=lambda path: path.stat().st_mtime)
+    total = next(int(line.split()[1]) for line in dump.open() if line.startswith(("summary:", "totals:")))
+    shutil.copy(dump, folder / f"{row}.callgrind")
+    return {"units": measured["units"], "failed": measured["failed"], "instructions": total // max(1, measured["units"])}
+
+
 def main(args, made):
-    made["rules"] = args.rules
+    made["rules"], made["instructions"] = args.rules, args.instructions
     wanted = None if args.peers == "all" else args.peers.split(",")
     peers = [kind() for kind in PEERS if wanted is None or kind.name in wanted]
+    peers = scale.peers() if args.scale else peers
     rows = list(ROWS) if args.rows == "all" else args.rows.split(",")
     for index, peer in enumerate(peers):
         peer.prepare(index, made, args.tools)
@@ -170,12 +196,17 @@ def main(args, made):
     peers = [peer for peer in peers if peer.is_installed()]
     world = World(made["folder"], peers)
     for peer in peers:
-        peer.start(world)
-    for peer in peers:
-        wait_ready(world, peer)
+        start(world, peer)
     load = Load(world, made, args)
+    if args.scale:
+        return print(scale.run(load, peers, once))
     if args.soak:
         return print(soak.run(load, peers, args.soak))
+    if args.instructions:
+        for row in rows:
+            load.measure(row, peers[0], args.seconds)
+            print(row, instructions(args.instructions, row, peers[0], lambda: load.measure(row, peers[0], args.seconds)))
+        return
     figures = {}
     for row in rows:
         able = [peer for peer in peers if row in peer.rows]

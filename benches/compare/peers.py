@@ -125,8 +125,9 @@ class Portreeve(Peer):
         secret.write_text("bench-secret-0123456789abcdef0123456789abcdef")
         secret.chmod(0o600)
         (self.folder / "state").mkdir()
-        return world.start([self.binary(), "run", "--config", self.folder / "portreeve.toml"],
-                           self.folder)
+        under = ["valgrind", "--tool=callgrind", "--callgrind-out-file=callgrind.out"]
+        return world.start([*(under if self.made.get("instructions") else []), self.binary(), "run",
+                            "--config", self.folder / "portreeve.toml"], self.folder)
 
     def other_rules(self, count):
         """Rules that stand before those of the measurement and do not match."""
