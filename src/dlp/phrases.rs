@@ -31,22 +31,24 @@ const AROUND: usize = 2;
 /// So many words in a row are held back.
 const TELLING: usize = 5;
 
-/// The words of the list, and which three letters they begin with.
+/// The words of the list, and by three letters the number after that of the first word which
+/// begins with them; 0 where none does. Only a handful share them, so that none is searched for.
 #[derive(Debug)]
 pub(super) struct Words {
     list: &'static [&'static str; 2048],
-    beginnings: Vec<bool>,
+    beginnings: Vec<u16>,
 }
 
 impl Words {
     /// The English ones.
     pub fn english() -> Self {
         let list = bip39::Language::English.word_list();
-        let mut beginnings = vec![false; 26 * 26 * 26];
-        for word in list {
+        let mut beginnings = vec![0; 26 * 26 * 26];
+        for (word, number) in list.iter().zip(1..) {
             let place = beginning(word.as_bytes());
-            if let Some(known) = place.and_then(|place| beginnings.get_mut(place)) {
-                *known = true;
+            match place.and_then(|place| beginnings.get_mut(place)) {
+                Some(first @ 0) => *first = number,
+                Some(_) | None => {}
             }
         }
         Self { list, beginnings }
@@ -54,14 +56,11 @@ impl Words {
 
     /// The number of a word; they are in order.
     fn index(&self, word: &[u8]) -> Option<u16> {
-        let known = self.beginnings.get(beginning(word)?)?;
-        if !known {
-            return None;
-        }
-        let found = self
-            .list
-            .binary_search_by(|known| known.as_bytes().cmp(word));
-        u16::try_from(found.ok()?).ok()
+        let first = self.beginnings.get(beginning(word)?)?.checked_sub(1)?;
+        let alike = self.list.get(usize::from(first)..)?.iter();
+        let mut alike = alike.take_while(|known| known.as_bytes().get(..3) == word.get(..3));
+        let after = alike.position(|known| known.as_bytes() == word)?;
+        first.checked_add(u16::try_from(after).ok()?)
     }
 
     /// The word of a number.
@@ -470,6 +469,19 @@ mod tests {
             stream.push(&engine, other, &mut |_, _| count += 1);
             stream.finish(&engine, &mut |_, _| count += 1);
             assert_eq!(count, 1, "{cut}");
+        }
+    }
+
+    #[test]
+    fn every_word_has_its_number_and_no_other_has_one() {
+        let words = Words::english();
+        for (word, number) in words.list.iter().zip(0..) {
+            assert_eq!(words.index(word.as_bytes()), Some(number), "{word}");
+        }
+        for word in [
+            "", "ab", "abando", "abandons", "abo", "zzz", "ABOUT", "{|}~",
+        ] {
+            assert_eq!(words.index(word.as_bytes()), None, "{word}");
         }
     }
 
