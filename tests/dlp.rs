@@ -11,6 +11,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "dlp/bombs.rs"]
+mod bombs;
 mod common;
 #[path = "dlp/honeytokens.rs"]
 mod honeytokens;

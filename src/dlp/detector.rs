@@ -362,6 +362,7 @@ mod tests {
         .to_string();
         for form in [
             secret.to_vec(),
+            secret.to_ascii_lowercase(),
             hex.clone().into_bytes(),
             hex.to_uppercase().into_bytes(),
             percent.to_lowercase().into_bytes(),

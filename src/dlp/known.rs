@@ -10,6 +10,8 @@ pub const SHORTEST: usize = 8;
 /// A secret so short is too short a run of base64, once encoded, to be decoded; so its base64
 /// in base64 is looked for as it is.
 const SHORT: usize = 24;
+/// One that is shorter is not looked for in lower case.
+const FOLDED: usize = 12;
 /// Of a longer secret, so many bytes are looked for.
 const BYTES_MAX: usize = 256;
 
@@ -22,6 +24,10 @@ pub fn forms(secret: &[u8]) -> Vec<Shape> {
     }
     let literal = |text: Vec<u8>| text.into_iter().map(Class::single).collect::<Vec<_>>();
     let mut forms = vec![literal(secret.to_vec())];
+    // As in the name of a host. Of one without digits, words would be left.
+    if secret.len() >= FOLDED && secret.iter().any(u8::is_ascii_digit) {
+        forms.push(literal(secret.to_ascii_lowercase()));
+    }
     for offset in 0..3 {
         forms.push(literal(base64(&STANDARD, secret, offset)));
         forms.push(literal(base64(&URL_SAFE, secret, offset)));

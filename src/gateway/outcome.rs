@@ -441,6 +441,9 @@ impl<'a> Outcome<'a> {
     fn fill_detections(&self, record: &mut Record) {
         const MASKED: &str = "[masked]";
         record.detections = self.found.detections();
+        if self.found.in_host() {
+            (record.server, record.server_name) = (None, None);
+        }
         let (in_path, in_query) = self.found.in_target();
         if in_path {
             record.path = Some(MASKED.to_owned());

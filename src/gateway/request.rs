@@ -138,8 +138,7 @@ async fn answer(
     websocket::check(offer.as_ref(), &mut allowed)?;
     let scanner = scanner(connection, active, &allowed, outcome);
     if let Some(scanner) = &scanner {
-        scanner.target(&allowed.request().target)?; // 8
-        scanner.headers(allowed.headers_mut())?;
+        scan_head(scanner, active, &mut allowed, outcome)?; // 8
     }
     let body = body.take().unwrap_or_else(Body::empty);
     let mut body = hold(connection, body, &mut extras, responder, outcome).await?;
@@ -326,6 +325,23 @@ fn scanner(
         metrics: connection.gateway.metrics.clone(),
         stand_ins: active.credentials.guard().cloned(),
     })
+}
+
+/// Step 8, up to the body: the host's name where a rule does not write it out, the URL, the
+/// header fields.
+fn scan_head(
+    scanner: &Scanner,
+    active: &Active,
+    allowed: &mut Allowed,
+    outcome: &Outcome<'_>,
+) -> Result<(), Refusal> {
+    let request = allowed.request();
+    let host = &request.authority.host;
+    if !active.asker(outcome.agent(), host).is_written {
+        scanner.host(host)?;
+    }
+    scanner.target(&request.target)?;
+    scanner.headers(allowed.headers_mut())
 }
 
 /// Step 8, hold: a short body of declared length is read before anything is dialled, and so

@@ -10,16 +10,20 @@ use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use uuid::Uuid;
 
-use super::Gateway;
 use super::connection::{Arrival, refuse_hello};
 use super::outcome::INTERIM;
+use super::{Active, Gateway};
 use crate::audit::{Kind, Record, Slot};
+use crate::dlp::Profile;
 use crate::error::{Reason, Refusal, Verdict};
 use crate::http::io::{LastSeen, WriteDeadline};
 use crate::http::passing::Passed;
+use crate::http::scan::Scanner;
 use crate::metrics::Direction;
+use crate::name::Host;
 use crate::net::sniff::Hello;
 use crate::policy::Spliced;
+use crate::policy::rule::OnLimit;
 
 /// Bytes of one direction that are under way.
 const BUFFER: usize = 16 * 1024;
@@ -59,6 +63,9 @@ async fn open(
     let authority = spliced.authority();
     let active = gateway.active();
     let asker = active.asker(&arrival.agent, &authority.host);
+    if !asker.is_written {
+        scan(gateway, &active, &authority.host, outcome)?;
+    }
     let started = Instant::now();
     let (stream, peer, hold) = gateway.upstreams.splice(asker, authority).await?;
     outcome.record.peer = Some(peer);
@@ -67,6 +74,33 @@ async fn open(
         stream,
         _hold: hold,
     })
+}
+
+/// Looks at a name that no rule writes out; all there is to look at here.
+fn scan(
+    gateway: &Gateway,
+    active: &Active,
+    host: &Host,
+    outcome: &mut Outcome,
+) -> Result<(), Refusal> {
+    let scanner = Scanner {
+        detectors: active.detectors.clone(),
+        profile: Profile::Default,
+        on_limit: OnLimit::Deny,
+        decoded_bytes: 0,
+        host: host.clone(),
+        key: gateway.fingerprints.clone(),
+        found: Arc::default(),
+        metrics: gateway.metrics.clone(),
+        stand_ins: active.credentials.guard().cloned(),
+    };
+    let scanned = scanner.host(host);
+    let record = &mut outcome.record;
+    record.detections = scanner.found.detections();
+    if scanner.found.in_host() {
+        (record.server, record.server_name) = (None, None);
+    }
+    scanned
 }
 
 struct Server {

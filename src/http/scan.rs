@@ -3,6 +3,7 @@
 //! become a finding let go.
 
 mod found;
+mod host;
 mod masks;
 mod message;
 pub(in crate::http) mod outline;

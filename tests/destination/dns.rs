@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::world::{ATTACKER, GATEWAY, SERVER};
-use crate::common::{World, client, inside, probe};
+use crate::common::{Upstream, World, client, inside, probe};
 use crate::name_server::{ADDRESS, NameServer};
 use crate::town::{Config, RULES, start};
 
@@ -223,4 +223,62 @@ fn i8_a_request_for_a_denied_name_asks_for_nothing() {
         }
         assert_asked_only(&world, &server, &[]);
     });
+}
+
+/// A name under a wildcard carries no secret, in one label or over several, to anybody: not
+/// in a query, not in a ClientHello, and the record does not tell it either.
+#[test]
+fn i8_no_secret_leaves_in_a_name() {
+    use crate::town::{Agent, CANARY, assert_refused, get};
+    inside(|| {
+        let world = World::new();
+        let server = NameServer::start(&world.internet, |_, v6| vec![SERVER[usize::from(v6)]]);
+        let recorder = Upstream::recorder(&world.internet, SERVER, 443);
+        let splice = "[[rule]]\nname = \"pinned\"\nagents = [\"builder\"]\n\
+                      hosts = [\"*.pinned.test\"]\ntls = \"splice\"\n";
+        let gateway = start(&world, &config(), &format!("{RULES}{splice}"));
+        let agent = Agent::new(&world, &gateway);
+        let hex: Vec<_> = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex.concat();
+        let (one, other) = CANARY.split_at(12);
+        let names = [
+            CANARY.to_owned(),
+            format!("x.{one}.{other}"),
+            format!("a.{}.{}.b", &hex[..23], &hex[23..]),
+            base32(CANARY.as_bytes()),
+            format!("x.{}", base32(format!("ab{CANARY}").as_bytes())),
+        ];
+        for name in &names {
+            let host = format!("{name}.wild.test");
+            let response = agent.https((SERVER[0], 443), &host, get(&host, "/"));
+            assert_refused(&response, 403, "detected");
+            assert!(response.text().contains("in the name of the host"));
+            let host = format!("{name}.pinned.test");
+            let tls = agent.h1.clone();
+            let refused = world.agent.block_on(async move {
+                let connected = tls.connect((SERVER[0], 443), &host).await;
+                connected.is_err()
+            });
+            assert!(refused, "{name}");
+        }
+        let detected = |record: &serde_json::Value| record["portreeve.reason"] == "detected";
+        let records = gateway.wait_records(2 * names.len(), detected);
+        let records = format!("{records:?} {}", gateway.log());
+        for name in &names {
+            assert!(!records.contains(name.as_str()), "{records}");
+        }
+        assert!(recorder.connections().is_empty());
+        assert_asked_only(&world, &server, &[]);
+    });
+}
+
+/// RFC 4648 §6, as it stands in names.
+fn base32(bytes: &[u8]) -> String {
+    let bits: Vec<_> = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    let digit = |bits: &[u8]| {
+        let bits = format!("{:0<5}", std::str::from_utf8(bits).unwrap());
+        let value = usize::from_str_radix(&bits, 2).unwrap();
+        char::from(b"abcdefghijklmnopqrstuvwxyz234567"[value])
+    };
+    bits.concat().as_bytes().chunks(5).map(digit).collect()
 }

@@ -98,7 +98,7 @@ fn frames(bytes: &[u8]) -> Vec<(u8, u8, &[u8])> {
     frames
 }
 
-fn peak(lab: &Lab<'_>) -> u64 {
+pub fn peak(lab: &Lab<'_>) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", lab.gateway.pid())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));
     let words = peak.unwrap().split_whitespace();

@@ -23,6 +23,7 @@ struct State {
     detections: Vec<Detection>,
     /// Where each was found first.
     places: Vec<(Place, Detection)>,
+    in_host: bool,
     in_path: bool,
     in_query: bool,
     scanned: u64,
@@ -33,6 +34,12 @@ impl Found {
     #[must_use]
     pub fn detections(&self) -> Vec<Detection> {
         self.0.lock().detections.clone()
+    }
+
+    /// Whether the host's name holds something that no record may show.
+    #[must_use]
+    pub fn in_host(&self) -> bool {
+        self.0.lock().in_host
     }
 
     /// Whether path and query hold something that no record may show.
@@ -46,6 +53,7 @@ impl Found {
     /// than one way.
     pub(super) fn is_new(&self, place: &Place, detection: &Detection) -> bool {
         let mut state = self.0.lock();
+        state.in_host |= *place == Place::Host;
         state.in_path |= *place == Place::Path;
         state.in_query |= *place == Place::Query;
         let known = state.places.iter().any(|(seen, first)| {

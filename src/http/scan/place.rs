@@ -8,6 +8,8 @@ use crate::dlp::Finding;
 /// Where something was found, as the agent and the record read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The name of the host.
+    Host,
     /// The path.
     Path,
     /// The query.
@@ -33,6 +35,7 @@ impl Place {
     pub(super) fn at(&self, finding: &Finding, name: Option<&str>) -> String {
         let start = finding.start;
         let place = match self {
+            Self::Host => "in the name of the host".to_owned(),
             Self::Path => "in the path".to_owned(),
             Self::Query => "in the query".to_owned(),
             Self::Header(name) => format!("in header `{name}`"),
@@ -68,7 +71,8 @@ impl Place {
     fn spot(&self) -> Option<&Spot> {
         match self {
             Self::Body(spot) | Self::Decoded(spot) => Some(spot),
-            Self::Path
+            Self::Host
+            | Self::Path
             | Self::Query
             | Self::Header(_)
             | Self::FieldName
@@ -89,7 +93,8 @@ impl Place {
     pub(super) fn authenticates(&self) -> bool {
         match self {
             Self::Header(name) => *name == header::AUTHORIZATION || *name == header::COOKIE,
-            Self::Path
+            Self::Host
+            | Self::Path
             | Self::Query
             | Self::FieldName
             | Self::Body(_)
@@ -105,7 +110,8 @@ impl Place {
     pub(super) fn may_authenticate(&self) -> bool {
         match self {
             Self::Path | Self::Query | Self::Header(_) => true,
-            Self::FieldName
+            Self::Host
+            | Self::FieldName
             | Self::Body(_)
             | Self::Decoded(_)
             | Self::Call
