@@ -46,9 +46,8 @@ impl Words {
         let mut beginnings = vec![0; 26 * 26 * 26];
         for (word, number) in list.iter().zip(1..) {
             let place = beginning(word.as_bytes());
-            match place.and_then(|place| beginnings.get_mut(place)) {
-                Some(first @ 0) => *first = number,
-                Some(_) | None => {}
+            if let Some(first @ 0) = place.and_then(|place| beginnings.get_mut(place)) {
+                *first = number;
             }
         }
         Self { list, beginnings }
