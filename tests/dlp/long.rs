@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::common::upstream::{Connection, Stream};
 use super::common::wire;
 use super::*;
+use portreeve::dlp::engine::TELLING;
 use tokio::io::AsyncReadExt;
 
 const LONG: usize = 25 << 20;
@@ -189,7 +190,9 @@ fn broken_off(lab: &Lab<'_>, h2: bool, framing: Framing, clean: &str, token: &st
     assert!(!bytes.ends_with(b"0\r\n\r\n"), "{framing:?}");
     if matches!(framing, Framing::Length | Framing::H2Length) {
         let head = wire::find(bytes, b"\r\n\r\n").unwrap() + 4;
-        assert_eq!(bytes.len() - head, clean.len(), "{framing:?}");
+        // Too few bytes to tell that a token begins do not wait, wherever reads cut it.
+        let gone = bytes.len() - head - clean.len();
+        assert!(gone < TELLING, "{framing:?}: {gone}");
     }
 }
 
