@@ -53,6 +53,24 @@ impl Words {
         Self { list, beginnings }
     }
 
+    /// Whether the next two whole words are of the list: cheap where they are not, which is
+    /// nearly everywhere.
+    fn begin(&self, bytes: &[u8]) -> bool {
+        let first = next_word(bytes).filter(|(word, _)| self.may_be(word));
+        let second = first.and_then(|(_, rest)| next_word(rest));
+        match (first, second.filter(|(word, _)| self.may_be(word))) {
+            (Some((one, _)), Some((other, _))) => {
+                self.index(one).is_some() && self.index(other).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    fn may_be(&self, word: &[u8]) -> bool {
+        let known = beginning(word).and_then(|place| self.beginnings.get(place));
+        known.is_some_and(|first| *first > 0)
+    }
+
     /// The number of a word; they are in order.
     fn index(&self, word: &[u8]) -> Option<u16> {
         let first = self.beginnings.get(beginning(word)?)?.checked_sub(1)?;
@@ -159,10 +177,10 @@ impl Phrases {
             let bytes = view.from(self.next);
             let sample: &[u8; SAMPLE] = bytes.first_chunk()?;
             if sample.iter().all(|byte| is_phrase(*byte)) {
-                if bytes.len() < SAMPLE + BETWEEN + WORD_MAX && !view.ended {
+                if bytes.len() < SAMPLE + 2 * (BETWEEN + WORD_MAX) && !view.ended {
                     return None;
                 }
-                if next_word(bytes).is_some_and(|word| words.index(word).is_some()) {
+                if words.begin(bytes) {
                     return Some(self.next);
                 }
             }
@@ -325,8 +343,8 @@ pub(super) fn phrase(words: &Words, entropy: &[u8]) -> Option<String> {
     Some(phrase?.join(" "))
 }
 
-/// The first whole word after a separator.
-fn next_word(bytes: &[u8]) -> Option<&[u8]> {
+/// The first whole word after a separator, and what begins with it.
+fn next_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = bytes.iter().position(|byte| !byte.is_ascii_lowercase())?;
     let rest = bytes.get(first..)?;
     let Next::Between(length, _) = next(rest) else {
@@ -334,7 +352,7 @@ fn next_word(bytes: &[u8]) -> Option<&[u8]> {
     };
     let word = rest.get(length..)?;
     match next(word) {
-        Next::Word(length) => word.get(..length),
+        Next::Word(length) => Some((word.get(..length)?, word)),
         Next::Between(..) | Next::Other => None,
     }
 }

@@ -61,7 +61,14 @@ pub fn looks_random(value: &[u8], hex: bool) -> bool {
         let letters = value.iter().any(|byte| !byte.is_ascii_digit());
         return hex && letters && value.len() >= HEX;
     }
-    !is_uuid(value) && surprise(value) >= LEAST
+    !is_uuid(value) && surprise(value) >= LEAST && !is_encoded_text(value)
+}
+
+/// Whether it is base64 of something that was written: `not my real password`.
+fn is_encoded_text(value: &[u8]) -> bool {
+    let text = check::decode_base64(value).unwrap_or_default();
+    let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+    text.len() >= DIFFERENT && text.iter().all(printable) && surprise(&text) < LEAST
 }
 
 /// How surprising the characters are on average, in tenths of a bit.
@@ -148,6 +155,7 @@ mod tests {
             "sha256-q7Rk2vX9mT4bL8wZ1nC6kXp2Wz8v",
             "2024-11-27T06:20:27.123456Z",
             "com.example.android.services",
+            "bm90IG15IHJlYWwgcGFzc3dvcmQ=",
         ] {
             assert!(!looks_random(value.as_bytes(), true), "{value}");
         }
