@@ -160,8 +160,11 @@ fn policy(rules: usize) -> Policy {
     fs::write(folder.path().join("rules/a.toml"), text).unwrap();
     let file = folder.path().join("portreeve.toml");
     fs::write(&file, "rules = \"rules\"\n").unwrap();
-    let loaded = load(Some(&file), &Env::fixed(folder.path(), []))
-        .unwrap_or_else(|findings| panic!("{findings}"));
+    let loaded = load(
+        Some(&file),
+        &Env::fixed(folder.path(), [("STATE_DIRECTORY", "/state")]),
+    )
+    .unwrap_or_else(|findings| panic!("{findings}"));
     loaded.policy(1)
 }
 
@@ -353,7 +356,11 @@ fn attach(criterion: &mut Criterion) {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let file = folder.path().join("portreeve.toml");
     fs::write(&file, "rules = \"rules\"\n").unwrap();
-    let loaded = load(Some(&file), &Env::fixed(folder.path(), [])).unwrap();
+    let loaded = load(
+        Some(&file),
+        &Env::fixed(folder.path(), [("STATE_DIRECTORY", "/state")]),
+    )
+    .unwrap();
     let (store, problems) = Store::load(loaded.credentials, None);
     assert!(problems.is_empty());
     let request = request();
