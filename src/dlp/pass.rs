@@ -125,7 +125,7 @@ impl Pass {
         self.searches.look(engine, view, report);
     }
 
-    /// Drops what nothing needs any more; the last [`KEPT`] bytes stay.
+    /// Drops what nothing needs any more; the last `KEPT` bytes stay.
     pub fn forget(&mut self) {
         let oldest = self.open.iter().map(|candidate| candidate.start).min();
         let past = self.next.saturating_sub(KEPT);
