@@ -10,8 +10,12 @@ use super::decode::Decoder;
 use crate::credential::echo::{Found, Needles, Scan};
 use crate::http::body::BodyError;
 
-/// How many bytes are fed at a time: as fine as that is what is passed on.
+/// How many bytes are fed at a time at the end of what came: as fine as that is what is passed
+/// on, as what is open stands there.
 const PIECE: usize = 1024;
+/// So many bytes are that end. Before it more are fed at a time, as each step costs.
+const FINE: usize = 4 * PIECE;
+const COARSE: usize = 16 * PIECE;
 /// Room for what is decoded in one step.
 pub(super) const ROOM: usize = 32 * 1024;
 /// Most bytes that wait: a whole Zstandard block, and what may stand between two of them.
@@ -83,7 +87,9 @@ impl Coded {
         if !self.plain.is_clean(data, last, found) {
             return Err(BodyError::Echo);
         }
-        for piece in data.chunks(PIECE) {
+        let fine = data.len().saturating_sub(FINE);
+        let (before, end) = data.split_at_checked(fine).unwrap_or((&[], data));
+        for piece in before.chunks(COARSE).chain(end.chunks(PIECE)) {
             self.feed(piece, found)?;
         }
         if last {

@@ -200,6 +200,36 @@ fn i5_every_form_in_every_coding_cuts_the_response() {
     compressed(Way::Beside);
 }
 
+/// In frames as connections bring them, of which only the end is fed in small steps.
+#[test]
+fn i5_an_echo_anywhere_in_a_long_compressed_body_cuts_it() {
+    let echo = echo_of(TOLD);
+    let (form, text) = texts().swap_remove(0);
+    for coding in CODINGS {
+        let fields = [("content-encoding", coding_field(coding))];
+        for before in (0..50).map(|step| step * 1201) {
+            let text = [&noise(7, before), &text[..], &noise(9, 30_000)].concat();
+            let bytes = compress(coding, &[&text]).concat();
+            let frames = bytes.chunks(16 << 10).map(data);
+            let got = respond(&echo, &fields, frames, Way::Beside);
+            assert!(
+                matches!(got.error, Some(BodyError::Echo)),
+                "{coding:?} {before}"
+            );
+            forms::assert_clean(form, &read(coding, &got.body()), TOLD);
+        }
+        let clean = compress(coding, &[&noise(7, 90_000)]).concat();
+        for size in [4 << 10, 5000, 16 << 10, 20_000, clean.len()] {
+            let frames = clean.chunks(size).map(data);
+            let got = respond(&echo, &fields, frames, Way::Beside);
+            assert!(
+                got.error.is_none() && got.body() == clean,
+                "{coding:?} {size}"
+            );
+        }
+    }
+}
+
 #[test]
 fn i5_every_form_in_every_coding_is_masked_where_it_is_recoded() {
     compressed(Way::Recoded);
