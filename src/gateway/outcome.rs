@@ -203,17 +203,19 @@ impl<'a> Outcome<'a> {
         &self.found
     }
 
-    /// Takes the request's place in the audit log, and its share of what its agent may run at a
-    /// time, for which it waits a moment; both are kept to the end.
+    /// Takes the request's share of what its agent may run at a time, for which it waits a
+    /// moment, and its place in the audit log; both are kept to the end.
     ///
     /// # Errors
     /// One of them is not to be had: the request is refused.
     pub async fn reserve(&self) -> Result<(), Refusal> {
-        // First, so that a request beyond the limit has its record, too.
+        // While it waits it holds no place in the log: those are everybody's.
+        let running = self.gateway.requests.take_within(&self.agent, PATIENCE);
+        let running = running.await;
+        // A request beyond the limit has its record, too.
         let slot = self.gateway.audit.reserve()?;
         self.state.lock().slot = Some(slot);
-        let running = self.gateway.requests.take_within(&self.agent, PATIENCE);
-        let running = running.await.map_err(|_| {
+        let running = running.map_err(|_| {
             self.limit(
                 "limits.requests_per_agent",
                 Reason::RequestLimit,
@@ -415,7 +417,13 @@ impl<'a> Outcome<'a> {
         drop(websocket);
         self.fill_numbers(&mut record);
         self.count(&record, rule.as_ref());
-        match slot {
+        // One that was broken off while it waited for its share has asked for no place yet.
+        let refused = matches!(
+            record.reason,
+            Some(Reason::AuditFull | Reason::AuditUnwritable | Reason::Draining)
+        );
+        let late = || (!refused).then(|| self.gateway.audit.reserve().ok())?;
+        match slot.or_else(late) {
             Some(slot) => slot.write(record),
             // There was no room when the request began: the log counts that it refused it.
             None => {
