@@ -1,19 +1,22 @@
 //! AWS Signature Version 4, made anew with the real key: the agent signs with any other.
 //!
-//! The algorithm is short and has not changed since 2012; the official crate for it would
-//! bring two dozen others and a second implementation of SHA-256 and HMAC. Source: AWS
-//! General Reference, "Create a signed AWS API request".
+//! What is signed, for which region and service, and what stands for the body is decided here;
+//! the signature itself is made by `aws-sigv4`, the crate that the AWS SDKs use. It says the
+//! signed text in its own trace events, session token included, which is why the log never
+//! shows these (`cli::log`). Source: AWS General Reference, "Create a signed AWS API request".
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::{digest, hmac};
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningInstructions,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
-use time::OffsetDateTime;
-use zeroize::Zeroizing;
+use percent_encoding::percent_decode_str;
 
 use super::Cause;
 use crate::error::{Reason, Refusal};
@@ -25,19 +28,11 @@ const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// The unreserved characters of RFC 3986 §2.3 stand for themselves.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-/// As above, and slashes.
-const ENCODED_PATH: &AsciiSet = &ENCODED.remove(b'/');
-
 /// A key, and what it signs for.
 #[derive(Debug)]
 pub struct Signer {
-    key_id: String,
+    /// Wiped when dropped; prints the key's name alone.
+    identity: Identity,
     secret: Arc<Secret>,
     token: Option<Arc<Secret>>,
     region: Option<String>,
@@ -72,14 +67,15 @@ impl Signer {
             let id = key_id.ok_or(Cause::NoAwsKey)?.to_owned();
             (id, Arc::clone(secret), None)
         };
-        let plain = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
-        let token_fits = token.as_ref().is_none_or(|token| plain(token.expose()));
+        let key = plain(&secret).ok_or(Cause::NoAwsKey)?;
+        let word = token.as_ref().map(|token| plain(token));
         let id_fits = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !plain(secret.expose()) || !token_fits || id.is_empty() || !id_fits {
+        if word == Some(None) || id.is_empty() || !id_fits {
             return Err(Cause::NoAwsKey);
         }
+        let word = word.flatten().map(ToOwned::to_owned);
         Ok(Self {
-            key_id: id,
+            identity: Credentials::new(id, key, word, None, "portreeve").into(),
             secret,
             token,
             region: region.map(ToOwned::to_owned),
@@ -127,6 +123,13 @@ impl Signer {
             signer: Arc::clone(self),
         })
     }
+}
+
+/// Keys and tokens are printable.
+fn plain(secret: &Secret) -> Option<&str> {
+    let text = std::str::from_utf8(secret.expose()).ok()?;
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then_some(text)
 }
 
 /// Region and service of the agent's signature.
@@ -200,64 +203,52 @@ impl Signing {
     /// Signs a head.
     ///
     /// # Errors
-    /// [`Reason::Unsignable`] for bodies that no signature can be made for.
+    /// [`Reason::Unsignable`] for bodies that no signature can be made for, and for targets and
+    /// fields that AWS would read in another way than they are signed.
     pub fn sign(
         &self,
         head: &mut Head<'_>,
         payload: Payload<'_>,
         now: SystemTime,
     ) -> Result<(), Refusal> {
-        let now = OffsetDateTime::from(now);
-        let day = format!(
-            "{:04}{:02}{:02}",
-            now.year(),
-            u8::from(now.month()),
-            now.day()
-        );
-        let moment = format!(
-            "{day}T{:02}{:02}{:02}Z",
-            now.hour(),
-            now.minute(),
-            now.second()
-        );
-        let content = self.content(head.headers, payload)?;
-        set(head.headers, DATE, moment.as_bytes(), false)?;
-        if let Some(token) = &self.signer.token {
-            set(head.headers, TOKEN, token.expose(), true)?;
+        let body = self.content(head.headers, payload)?;
+        // Set by the signature, in any case anew.
+        let content = head.headers.remove(CONTENT).is_some();
+        for name in [DATE, TOKEN, header::AUTHORIZATION] {
+            head.headers.remove(name);
         }
-        if self.is_s3() || head.headers.contains_key(CONTENT) {
-            set(head.headers, CONTENT, content.as_bytes(), false)?;
-        }
-        let (fields, names) = canonical_fields(head);
-        let (path, query) = head.target.split_once('?').unwrap_or((head.target, ""));
-        let canonical = Zeroizing::new(format!(
-            "{}\n{}\n{}\n{}\n{names}\n{content}",
-            head.method,
-            self.path(path),
-            canonical_query(query),
-            fields.as_str(),
-        ));
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let text = format!(
-            "{ALGORITHM}\n{moment}\n{scope}\n{}",
-            hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
-        );
-        let signature = hex(hmac::sign(&self.key(&day), text.as_bytes()).as_ref());
-        let value = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            self.signer.key_id
-        );
-        set(head.headers, header::AUTHORIZATION, value.as_bytes(), true)
+        let params = v4::SigningParams::builder()
+            .identity(&self.signer.identity)
+            .region(&self.region)
+            .name(&self.service)
+            .time(now)
+            .settings(self.settings(content))
+            .build()
+            .map_err(|_| unsigned("region or service is missing"))?;
+        let made = {
+            let fields = signed_fields(head)?;
+            let request = SignableRequest::new(head.method, url(head)?, fields.into_iter(), body);
+            let request = request.map_err(|_| unsigned(BAD_TARGET))?;
+            sign(request, &params.into())
+        };
+        let made = made.map_err(|_| unsigned("the request has a field that cannot be signed"))?;
+        set(head.headers, made.into_parts().0)
     }
 
-    fn key(&self, day: &str) -> hmac::Key {
-        let first = Zeroizing::new([b"AWS4", self.signer.secret.expose()].concat());
-        let mut key = hmac::Key::new(hmac::HMAC_SHA256, &first);
-        for part in [day, &self.region, &self.service, "aws4_request"] {
-            let tag = hmac::sign(&key, part.as_bytes());
-            key = hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref());
+    fn settings(&self, content: bool) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        // Every other service wants the path encoded once more.
+        if self.is_s3() {
+            settings.percent_encoding_mode = PercentEncodingMode::Single;
         }
-        key
+        if self.is_s3() || content {
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
+        // Paths with empty and dot segments have been refused before.
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        // Only what is to be signed is given.
+        settings.excluded_headers = None;
+        settings
     }
 
     /// S3 and its kin take paths as they are.
@@ -267,119 +258,77 @@ impl Signing {
 
     /// What stands for the body: its hash, the agent's own word for it, or that it is not
     /// signed, which servers take over TLS only.
-    fn content(&self, headers: &HeaderMap, payload: Payload<'_>) -> Result<String, Refusal> {
-        const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+    fn content<'p>(
+        &self,
+        headers: &HeaderMap,
+        payload: Payload<'p>,
+    ) -> Result<SignableBody<'p>, Refusal> {
         let given = headers.get(CONTENT).map(HeaderValue::to_str);
         let given = given.map(Result::unwrap_or_default);
         match (given, payload) {
-            (Some(word @ (UNSIGNED | "STREAMING-UNSIGNED-PAYLOAD-TRAILER")), _) => {
-                Ok(word.to_owned())
+            (Some("UNSIGNED-PAYLOAD"), _) => Ok(SignableBody::UnsignedPayload),
+            (Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), _) => {
+                Ok(SignableBody::StreamingUnsignedPayloadTrailer)
             }
             (Some(word), _) if word.starts_with("STREAMING-") => Err(unsigned(
                 "a body whose chunks are signed one by one cannot be signed anew; send it with `x-amz-content-sha256: UNSIGNED-PAYLOAD`, or its whole hash",
             )),
-            (_, Payload::Held(body)) => Ok(hex(digest::digest(&digest::SHA256, body).as_ref())),
+            (_, Payload::Held(body)) => Ok(SignableBody::Bytes(body)),
             (Some(hash), Payload::Streamed)
                 if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
             {
-                Ok(hash.to_owned())
+                Ok(SignableBody::Precomputed(hash.to_owned()))
             }
-            (_, Payload::Streamed) if self.is_s3() => Ok(UNSIGNED.to_owned()),
+            (_, Payload::Streamed) if self.is_s3() => Ok(SignableBody::UnsignedPayload),
             (_, Payload::Streamed) => Err(unsigned(
                 "the body is too long to be hashed before it is sent (limits.hold_bytes); send its hash as `x-amz-content-sha256`",
             )),
         }
     }
+}
 
-    /// Every other service wants the path encoded once more.
-    fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
-        if self.is_s3() {
-            Cow::Borrowed(path)
-        } else {
-            percent_encode(path.as_bytes(), ENCODED_PATH).into()
-        }
+const BAD_TARGET: &str = "the request target has characters that cannot be signed; percent-encode them, as UTF-8 in the query";
+
+/// Where the request goes. What the query holds is decoded for signing, so it has to be text.
+fn url(head: &Head<'_>) -> Result<String, Refusal> {
+    let query = head.target.split_once('?').map_or("", |(_, query)| query);
+    let is_text = percent_decode_str(query).decode_utf8().is_ok();
+    if is_text && head.target.starts_with('/') {
+        Ok(format!("https://{}{}", head.host, head.target))
+    } else {
+        Err(unsigned(BAD_TARGET))
     }
 }
 
-fn set(
-    headers: &mut HeaderMap,
-    name: HeaderName,
-    value: &[u8],
-    sensitive: bool,
-) -> Result<(), Refusal> {
-    let mut value = HeaderValue::from_bytes(value)
-        .map_err(|_| unsigned("the signature is no value of a field"))?;
-    value.set_sensitive(sensitive);
-    headers.insert(name, value);
-    Ok(())
-}
-
-/// The lines of the signed fields, and their names: what a server must not read otherwise.
-/// The rest, such as `User-Agent`, may change on the way.
-fn canonical_fields(head: &Head<'_>) -> (Zeroizing<String>, String) {
-    let signed = |name: &HeaderName| {
-        let name = name.as_str();
+/// The fields to sign: what a server must not read otherwise. The rest, such as `User-Agent`,
+/// may change on the way.
+fn signed_fields<'h>(head: &'h Head<'_>) -> Result<Vec<(&'h str, &'h str)>, Refusal> {
+    let signed = |name: &str| {
         name.starts_with("x-amz-") || matches!(name, "content-type" | "content-md5" | "range")
     };
-    let mut names: Vec<&str> = head
-        .headers
-        .keys()
-        .filter(|name| signed(name))
-        .map(HeaderName::as_str)
-        .collect();
-    names.push("host");
-    names.sort_unstable();
-    let mut lines = Zeroizing::new(String::new());
-    for name in &names {
-        lines.push_str(name);
-        lines.push(':');
-        if *name == "host" {
-            lines.push_str(head.host);
+    let mut fields = vec![("host", head.host)];
+    for (name, value) in &*head.headers {
+        let name = name.as_str();
+        if signed(name) {
+            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| {
+                unsigned(&format!(
+                    "the field `{name}` is no text, and cannot be signed"
+                ))
+            })?;
+            fields.push((name, text));
         }
-        for (index, value) in head.headers.get_all(*name).iter().enumerate() {
-            if index > 0 {
-                lines.push(',');
-            }
-            // Runs of spaces are one.
-            let text = String::from_utf8_lossy(value.as_bytes());
-            for (index, word) in text.split(' ').filter(|word| !word.is_empty()).enumerate() {
-                if index > 0 {
-                    lines.push(' ');
-                }
-                lines.push_str(word);
-            }
-        }
-        lines.push('\n');
     }
-    (lines, names.join(";"))
+    Ok(fields)
 }
 
-/// Every name and value encoded the one way, in the order of both.
-fn canonical_query(query: &str) -> String {
-    let again = |text: &str| {
-        let bytes: Vec<u8> = percent_decode_str(text).collect();
-        percent_encode(&bytes, ENCODED).to_string()
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let mut pairs: Vec<(String, String)> = pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (again(name), again(value))
-        })
-        .collect();
-    pairs.sort_unstable();
-    let pairs: Vec<String> = pairs
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    pairs.join("&")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
+/// Puts the fields of the signature into the head, none of them for an index of HPACK.
+fn set(headers: &mut HeaderMap, made: SigningInstructions) -> Result<(), Refusal> {
+    for field in made.into_parts().0 {
+        let mut value = HeaderValue::from_str(field.value())
+            .map_err(|_| unsigned("the signature is no value of a field"))?;
+        let name = HeaderName::from_static(field.name());
+        value.set_sensitive(field.sensitive() || name == header::AUTHORIZATION);
+        headers.insert(name, value);
     }
-    text
+    Ok(())
 }
