@@ -13,6 +13,8 @@ mod common;
 
 #[path = "box/failing_closed.rs"]
 mod failing_closed;
+#[path = "box/memory.rs"]
+mod memory;
 #[path = "box/passing.rs"]
 mod passing;
 #[path = "box/refusals.rs"]
