@@ -8,6 +8,7 @@ mod forms;
 mod needles;
 mod sample;
 mod scan;
+mod short;
 
 pub use needles::{Finding, Needles};
 pub use scan::{Found, Scan};

@@ -7,7 +7,8 @@ use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
 use zeroize::Zeroizing;
 
 use super::forms::forms;
-use super::sample::{FRAGMENT, Sample};
+use super::sample::{self, FRAGMENT, Sample};
+use super::short::Short;
 use crate::name::CredentialName;
 
 /// The forms of some secrets.
@@ -24,8 +25,10 @@ pub struct Needles {
     /// Every first byte.
     first: [u64; 4],
     longest: usize,
-    /// Tells where it is worth looking.
+    /// Tells where it is worth looking for long forms.
     sample: Sample,
+    /// Finds the others.
+    short: Option<Short>,
 }
 
 /// Words of a bit set over two bytes.
@@ -69,11 +72,17 @@ impl Needles {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(sorted.iter().map(|(form, _)| form.as_slice()))?;
-        Ok(Some(Self::index(automaton, sorted, credentials)))
+        let all = sorted.iter().map(|(form, _)| form.as_slice());
+        let long = sample::long(all.clone().map(<[u8]>::len));
+        let short = Short::new(all.filter(|form| form.len() < long))?;
+        let owned = sorted.iter().map(|(form, owner)| (form.as_slice(), *owner));
+        let tell = (Sample::new(long, owned), short);
+        Ok(Some(Self::index(automaton, tell, sorted, credentials)))
     }
 
     fn index(
         automaton: AhoCorasick,
+        (sample, short): (Sample, Option<Short>),
         sorted: Vec<(Zeroizing<Vec<u8>>, u32)>,
         credentials: Vec<CredentialName>,
     ) -> Self {
@@ -84,7 +93,8 @@ impl Needles {
             credentials,
             begins: Box::new([0; PAIRS]),
             first: [0; 4],
-            sample: Sample::new(sorted.iter().map(|(form, owner)| (form.as_slice(), *owner))),
+            sample,
+            short,
             sorted: Vec::new(),
         };
         for (form, _) in &sorted {
@@ -116,20 +126,31 @@ impl Needles {
     #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
-        let stride = self.sample.stride();
-        if stride == 0 {
-            self.find_in(bytes, 0..bytes.len(), &mut found);
-            return found;
+        let mut from = 0;
+        while let Some(hit) = self.short.as_ref().and_then(|it| it.next(bytes, from)) {
+            from = hit.saturating_add(1);
+            self.find_in(bytes, hit..from, &mut found);
         }
-        // Beginnings before this have been looked at.
+        let short = found.len();
+        self.find_long(bytes, &mut found);
+        if (1..found.len()).contains(&short) {
+            // What was found both ways is the same, once for each beginning.
+            found.sort_by_key(|finding| finding.span.start);
+            found.dedup_by_key(|finding| finding.span.start);
+        }
+        found
+    }
+
+    /// What begins where a sample tells that a form may stand, every long form among it.
+    fn find_long(&self, bytes: &[u8], found: &mut Vec<Finding>) {
+        // Beginnings before `at` have been looked at.
         let (mut at, mut from) = (0, 0);
         while let Some(hit) = self.sample.next(bytes, from) {
             let first = hit.saturating_add(FRAGMENT).saturating_sub(self.longest);
             let end = hit.saturating_add(1);
-            self.find_in(bytes, first.max(at)..end, &mut found);
-            (at, from) = (end, hit.saturating_add(stride));
+            self.find_in(bytes, first.max(at)..end, found);
+            (at, from) = (end, hit.saturating_add(self.sample.stride()));
         }
-        found
     }
 
     /// Everything that begins in `beginnings`.
@@ -272,7 +293,10 @@ mod tests {
         /// Looking only here and there finds what looking everywhere finds.
         #[test]
         fn sampling_leaves_nothing_out(
-            secrets in prop::collection::vec("[a-c/\"]{1,30}", 1..4),
+            secrets in prop::collection::vec(
+                prop_oneof!["[a-c/\"]{1,9}", "[a-c/\"]{10,40}"],
+                1..4,
+            ),
             pieces in prop::collection::vec((0..4_usize, 0..60_usize, "[a-c/\"%]{0,40}"), 0..12),
         ) {
             let values: Vec<&str> = secrets.iter().map(String::as_str).collect();
@@ -290,10 +314,25 @@ mod tests {
     }
 
     #[test]
-    fn short_forms_are_looked_for_everywhere() {
-        assert_eq!(needles(&["hunter2"]).sample.stride(), 0);
-        assert_eq!(needles(&["hunter2-hunter2"]).sample.stride(), 8);
-        assert_eq!(needles(&["hunter2"]).find(b"xhunter2").len(), 1);
+    fn a_short_secret_does_not_end_sampling() {
+        let alone = needles(&["hunter2-hunter2-hunter2"]);
+        let both = needles(&["hunter2-hunter2-hunter2", "swrdfsh"]);
+        assert_eq!(alone.sample.stride(), 16);
+        assert!(alone.short.is_none());
+        assert!(both.sample.stride() >= alone.sample.stride());
+        assert_eq!(both.find(b"xswrdfsh, swrdfsswrdfsh").len(), 2);
+        // One byte, and less than that.
+        assert_eq!(needles(&["x"]).find(b"axbx").len(), 2);
+        assert!(needles(&["swrdfsh"]).find(b"").is_empty());
+    }
+
+    #[test]
+    fn many_short_secrets_are_found_too() {
+        let values: Vec<String> = (0..200).map(|number| format!("key{number:03}")).collect();
+        let needles = needles(&values.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(matches!(needles.short, Some(Short::Automaton(_))));
+        let text = values.join(" ");
+        assert_eq!(needles.find(text.as_bytes()).len(), values.len());
     }
 
     #[test]

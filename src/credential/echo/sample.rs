@@ -1,14 +1,19 @@
-//! Skips what cannot hold any form, without looking at most of its bytes.
+//! Skips what cannot hold any long form, without looking at most of its bytes.
 //!
-//! Every form is long: of a form of `n` bytes, any place where it stands covers at least one of
-//! the positions that are `n - 7` apart, with the eight bytes from there. So it is enough to look
-//! at eight bytes every so many (the shortest form decides how many) and to ask whether any form
-//! has them. An automaton over all forms looks at each byte; it is run only around a hit.
+//! Of a form of `n` bytes, any place where it stands covers at least one of the positions that
+//! are `n - 7` apart, with the eight bytes from there. So it is enough to look at eight bytes
+//! every so many (the shortest long form decides how many) and to ask whether any form has them.
+//! An automaton over all forms looks at each byte; it is run only around a hit.
 
 use std::collections::HashMap;
 
 /// The bytes of a fragment: fewer are a few letters of any text.
 pub(super) const FRAGMENT: usize = 8;
+
+/// Forms of so many bytes are long enough for samples to be worth it.
+const LONG: usize = 16;
+/// Where forms are looked for by themselves, so many of them are no dearer than one.
+const FEW: usize = 32;
 
 /// Bits for each fragment, so that few others share one.
 const BITS_EACH: usize = 32;
@@ -22,17 +27,31 @@ pub(super) struct Sample {
     /// The hashes of all of them.
     bits: Box<[u64]>,
     shift: u32,
-    /// How far apart positions may be; 0 where a form is too short to be found so.
+    /// How far apart positions may be.
     stride: usize,
 }
 
+/// How long forms must be to be found by samples, given how long they are. Where some are too
+/// short for that, others that are not much longer are looked for with them, and samples may be
+/// the farther apart.
+pub(super) fn long(lengths: impl Iterator<Item = usize> + Clone) -> usize {
+    let shorter = |than: usize| lengths.clone().filter(|length| *length < than).count();
+    if shorter(LONG) > 0 && shorter(2 * LONG) <= FEW {
+        2 * LONG
+    } else {
+        LONG
+    }
+}
+
 impl Sample {
-    /// Of these forms, each with whose it is.
-    pub(super) fn new<'a>(forms: impl Iterator<Item = (&'a [u8], u32)>) -> Self {
+    /// Of these forms, each with whose it is. Those shorter than `long` count as fragments only.
+    pub(super) fn new<'a>(long: usize, forms: impl Iterator<Item = (&'a [u8], u32)>) -> Self {
         let mut fragments = HashMap::new();
         let mut shortest = usize::MAX;
         for (form, owner) in forms {
-            shortest = shortest.min(form.len());
+            if form.len() >= long {
+                shortest = shortest.min(form.len());
+            }
             for window in form.windows(FRAGMENT) {
                 if let Ok(window) = window.try_into() {
                     fragments.entry(window).or_insert(owner);
@@ -44,7 +63,7 @@ impl Sample {
         let mut sample = Self {
             shift: u64::BITS.saturating_sub(bits.trailing_zeros()),
             bits: vec![0; bits / 64].into_boxed_slice(),
-            stride: (shortest.saturating_add(1)).saturating_sub(FRAGMENT),
+            stride: shortest.saturating_sub(FRAGMENT - 1),
             fragments,
         };
         for fragment in sample.fragments.keys() {
@@ -56,7 +75,7 @@ impl Sample {
         sample
     }
 
-    /// How far apart positions may be at which [`Self::next`] looks; 0: it cannot tell.
+    /// How far apart positions may be at which [`Self::next`] looks.
     pub(super) fn stride(&self) -> usize {
         self.stride
     }
@@ -71,12 +90,12 @@ impl Sample {
     /// The first position from `from` on, in steps, at which a fragment of a form stands.
     pub(super) fn next(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let rest = bytes.get(from..)?;
-        let mut windows = rest.windows(FRAGMENT).step_by(self.stride.max(1));
+        let mut windows = rest.windows(FRAGMENT).step_by(self.stride);
         let steps = windows.position(|window| {
             let fragment = window.first_chunk();
             fragment.is_some_and(|fragment| self.owner(*fragment).is_some())
         })?;
-        Some(from.saturating_add(steps.saturating_mul(self.stride.max(1))))
+        Some(from.saturating_add(steps.saturating_mul(self.stride)))
     }
 }
 
