@@ -32,6 +32,7 @@ mod rules;
 mod secrets;
 mod settings;
 mod source;
+mod token_services;
 mod units;
 mod upstream;
 mod written;

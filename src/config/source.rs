@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::finding::{Finding, Severity};
@@ -93,7 +93,7 @@ impl File {
 
     /// A path as written in this file, made absolute.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        self.folder.join(path)
+        shortest(&self.folder.join(path))
     }
 
     /// Where a byte offset is.
@@ -225,9 +225,50 @@ fn continues_secret(before: &str) -> bool {
     })
 }
 
+/// The same place without `folder/..`, as far as that is the same: behind a symbolic link `..`
+/// leads to where the link does, so that one stays, as does a folder that is not there.
+fn shortest(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        let is_folder = || fs::symlink_metadata(&short).is_ok_and(|it| it.is_dir());
+        let is_named = matches!(short.components().next_back(), Some(Component::Normal(_)));
+        if part == Component::ParentDir && is_named && is_folder() {
+            short.pop();
+        } else {
+            short.push(part);
+        }
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn paths_are_shown_the_short_way_where_that_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("rules/own")).unwrap();
+        fs::create_dir_all(root.join("far/away")).unwrap();
+        symlink("far/away", root.join("link")).unwrap();
+        for (written, short) in [
+            ("rules/../secrets/k", "secrets/k"),
+            ("rules/own/../../k", "k"),
+            ("rules/./own/k", "rules/own/k"),
+            ("rules/own/..", "rules"),
+            ("link/../k", "link/../k"),
+            ("none/../k", "none/../k"),
+            ("rules/../link/../k", "link/../k"),
+            ("link/../../rules/../k", "link/../../k"),
+        ] {
+            assert_eq!(shortest(&root.join(written)), root.join(short), "{written}");
+        }
+        assert_eq!(shortest(Path::new("/../k")), Path::new("/../k"));
+        assert_eq!(shortest(Path::new("../k")), Path::new("../k"));
+    }
 
     fn file(text: &str) -> File {
         File {

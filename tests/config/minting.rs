@@ -60,9 +60,39 @@ fn a_rule_that_covers_such_a_place_is_told() {
         (
             "vault.example",
             "paths = [\"/v1/auth/approle/login\"]",
-            "Vault and OpenBao",
+            "Vault or OpenBao",
         ),
-        ("registry.npmjs.org", "paths = [\"/-/**\"]", "npm makes"),
+        (
+            "vault.example",
+            "paths = [\"/v1/database/creds/reader\"]",
+            "credentials of other services",
+        ),
+        ("sts.cn-north-1.amazonaws.com.cn", "", "AssumeRole"),
+        (
+            "api.ecr.eu-west-1.amazonaws.com",
+            "",
+            "GetAuthorizationToken",
+        ),
+        (
+            "bitbucket.org",
+            "paths = [\"/site/**\"]",
+            "Bitbucket makes access tokens",
+        ),
+        (
+            "gitlab.com",
+            "paths = [\"/api/v4/personal_access_tokens/self/rotate\"]",
+            "GitLab makes personal tokens",
+        ),
+        (
+            "graph.microsoft.com",
+            "paths = [\"/v1.0/applications/**\"]",
+            "secrets of applications",
+        ),
+        (
+            "npm.example",
+            "paths = [\"/-/npm/v1/tokens\"]",
+            "an npm registry makes access tokens",
+        ),
         (
             "api.openai.com",
             "paths = [\"/v1/**\"]",
@@ -80,7 +110,7 @@ fn a_rule_that_covers_such_a_place_is_told() {
 #[test]
 fn one_that_does_not_is_not() {
     for (host, lines) in [
-        ("api.github.com", "methods = [\"GET\", \"PATCH\"]"),
+        ("api.github.com", "methods = [\"GET\", \"PUT\"]"),
         (
             "api.github.com",
             "paths = [\"/repos/*/*/issues\", \"/app\"]",
@@ -89,6 +119,7 @@ fn one_that_does_not_is_not() {
         ("github.com", "paths = [\"/*/*/git-upload-pack\"]"),
         ("s3.amazonaws.com", ""),
         ("sts.amazonaws.com.example", ""),
+        ("npm.example", ""),
         ("vault.example", "paths = [\"/v1/secret/data/**\"]"),
         ("api.example.com", ""),
         ("api.openai.com", "paths = [\"/v1/responses\"]"),
