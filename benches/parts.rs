@@ -30,6 +30,7 @@ use portreeve::ca::{CertificateAuthority, LeafSettings, Leaves};
 use portreeve::config::{Env, load};
 use portreeve::credential::Store;
 use portreeve::credential::echo::{Found, Needles, Scan};
+use portreeve::credential::sigv4::{Head, Payload};
 use portreeve::error::Verdict;
 use portreeve::http::body::BodyError;
 use portreeve::http::canonical::{HeadBounds, Settled, canonical};
@@ -343,6 +344,10 @@ fn attach(criterion: &mut Criterion) {
         ("header", "{ header = \"x-api-key\" }"),
         ("basic", "{ basic = \"git\" }"),
         ("query", "{ query = \"key\" }"),
+        (
+            "sigv4",
+            "{ sigv4 = true, key_id = \"AKIA\", region = \"eu-central-1\", service = \"s3\" }",
+        ),
     ] {
         let _ = write!(
             text,
@@ -365,7 +370,7 @@ fn attach(criterion: &mut Criterion) {
     assert!(problems.is_empty());
     let request = request();
     let mut group = criterion.benchmark_group("attach");
-    for name in ["header", "basic", "query"] {
+    for name in ["header", "basic", "query", "sigv4"] {
         let credential = CredentialName::new(name);
         group.bench_function(name, |bench| {
             bench.iter_batched(
@@ -374,6 +379,16 @@ fn attach(criterion: &mut Criterion) {
                     let attachment = store.attachment(&credential, &request.authority, true);
                     let mut attachment = attachment.unwrap();
                     attachment.settle(&request, store.guard()).unwrap();
+                    if let Some(signing) = &attachment.signing {
+                        let mut head = Head {
+                            method: request.method.as_str(),
+                            host: "api.example.com",
+                            target: request.target.as_str(),
+                            headers: &mut headers,
+                        };
+                        let now = SystemTime::now();
+                        signing.sign(&mut head, Payload::Held(b"{}"), now).unwrap();
+                    }
                     for (name, value) in attachment.headers {
                         headers.insert(name, value);
                     }

@@ -15,6 +15,8 @@ admin = "127.0.0.1:0"
 
 /// Of a gateway that is ready.
 struct Seen {
+    /// What others of the same user can read of it under `/proc/PID`, of what holds secrets.
+    readable: Vec<&'static str>,
     /// KiB in mappings whose pages are locked: `VmLck` of `proc_pid_status(5)`.
     locked: u64,
     /// KiB in memory.
@@ -66,7 +68,13 @@ fn run(limit: &str, within: &str) -> Option<Seen> {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
+    let opens = |name: &&str| {
+        let path = format!("/proc/{}/{name}", running.0.id());
+        fs::read(path).is_ok_and(|bytes| !bytes.is_empty())
+    };
+    let telling = ["environ", "maps", "auxv"];
     Some(Seen {
+        readable: telling.into_iter().filter(opens).collect(),
         locked: size("VmLck:"),
         resident: size("VmRSS:"),
         log,
@@ -126,6 +134,17 @@ fn it_starts_where_memory_may_not_be_locked_and_says_so() {
         assert!(told[0].contains(why), "{}", seen.log);
         assert!(told[0].contains("LimitMEMLOCK=infinity"), "{}", seen.log);
     }
+}
+
+/// A secret may be in a variable of the gateway's environment.
+#[test]
+fn i5_no_other_process_of_the_same_user_reads_its_environment() {
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: root may read everything");
+        return;
+    }
+    let seen = run("0", "").unwrap();
+    assert_eq!(seen.readable, Vec::<&str>::new(), "{}", seen.log);
 }
 
 /// The unit asks for it.

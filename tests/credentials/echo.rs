@@ -8,6 +8,10 @@ use crate::{
     CONFIG, COOKIE, RULES, SECRET, USER, gateway, get, get_h2, get_raw, server, server_h1,
 };
 
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
 /// The forms of the secret as the server got it, one after the other.
 fn everything(request: &crate::common::Request) -> String {
     let authorization = request.header("authorization").unwrap_or("none").to_owned();
@@ -82,7 +86,7 @@ fn i5_not_in_interim_responses_nor_across_chunks() {
             let size = request.target[1..].parse().unwrap();
             let mut raw = format!(
                 "HTTP/1.1 103 Early Hints\r\nlink: <{authorization}>\r\n\r\n\
-                 HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+                 HTTP/1.1 200 {authorization}\r\ntransfer-encoding: chunked\r\n\r\n"
             )
             .into_bytes();
             for chunk in everything(request).as_bytes().chunks(size) {
@@ -103,6 +107,10 @@ fn i5_not_in_interim_responses_nor_across_chunks() {
                 assert_clean("response", &response.body, SECRET);
             }
         }
+        // The words of the status line are the gateway's own.
+        let raw = get_raw(&world, &gateway, "api.good.test", "/61", "");
+        assert!(contains(&raw, b"HTTP/1.1 200 OK\r\n"));
+        assert_clean("status line", &raw, SECRET);
     });
 }
 

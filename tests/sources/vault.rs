@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::common::{Answer, GatewayProcess, World, inside};
+use crate::common::world::THIRD;
+use crate::common::{Answer, GatewayProcess, Upstream, World, inside};
 use crate::{CONFIG, api, get, get_until, rules, sentence, swap_secret, until};
 
 const ROOT: &str = "root-token-canary";
@@ -118,20 +118,30 @@ impl Drop for Bao<'_> {
     }
 }
 
-fn vault(auth: &str) -> String {
+fn vault(path: &str, field: &str, auth: &str) -> String {
     format!(
-        "secret = {{ vault = {{ address = \"http://127.0.0.1:8200\", path = \"secret/data/app\", field = \"key\", {auth} }} }}\n\
+        "secret = {{ vault = {{ address = \"http://127.0.0.1:8200\", path = \"{path}\", field = \"{field}\", {auth} }} }}\n\
          refresh = \"200ms\"\nstale_for = \"1s\"\nattach = {{ header = \"x-api-key\" }}\n"
     )
 }
 
-fn start<'w>(world: &'w World, auth: &str) -> GatewayProcess<'w> {
+/// With this secret in the place of `../token`.
+fn start<'w>(world: &'w World, secret: &str, token: &str) -> GatewayProcess<'w> {
     world
         .gateway_builder(CONFIG)
-        .rule("rules.toml", &rules(&vault(auth)))
-        .secret("token", &format!("{ROOT}\n"))
+        .rule("rules.toml", &rules(secret))
+        .secret("token", &format!("{token}\n"))
         .secret("secret-id", "canary-secret-id\n")
         .start()
+}
+
+const TOKEN: &str = "token = { file = \"../token\" }";
+
+/// What was attached to the last request.
+fn key(server: &Upstream) -> Option<String> {
+    let requests = server.requests();
+    let key = requests.last()?.header("x-api-key")?;
+    Some(key.to_owned())
 }
 
 #[test]
@@ -144,15 +154,8 @@ fn kv_2_by_approle_survives_the_vaults_death_and_return() {
         bao.write_key("canary-one");
         let server = api(&world, |_| Answer::ok("canary-one canary-two"));
         let auth = "approle = { role_id = \"the-role\", secret_id = { file = \"../secret-id\" } }";
-        let gateway = start(&world, auth);
-        let key = || {
-            server
-                .requests()
-                .last()
-                .unwrap()
-                .header("x-api-key")
-                .map(str::to_owned)
-        };
+        let gateway = start(&world, &vault("secret/data/app", "key", auth), ROOT);
+        let key = || key(&server);
         let response = get(&world, &gateway);
         assert_eq!(response.status, 200, "{}", gateway.log());
         assert!(
@@ -200,8 +203,19 @@ fn what_the_vault_denies_or_does_not_have_is_told() {
         let Some(program) = program() else { return };
         let world = World::new();
         let bao = Bao::start(&world, program);
-        let _server = api(&world, |_| Answer::ok("fine"));
-        let gateway = start(&world, "token = { file = \"../token\" }");
+        let server = api(&world, |_| Answer::ok("fine"));
+        let policy = |rights: &str| {
+            let policy = format!("path \"secret/data/app\" {{ capabilities = [\"{rights}\"] }}");
+            let path = "sys/policies/acl/app";
+            bao.ask("PUT", path, json!({ "policy": policy }));
+        };
+        policy("read");
+        let token = || {
+            let made = bao.ask("POST", "auth/token/create", json!({ "policies": ["app"] }));
+            made["auth"]["client_token"].as_str().unwrap().to_owned()
+        };
+        let first = token();
+        let gateway = start(&world, &vault("secret/data/app", "key", TOKEN), &first);
         gateway.wait_log("has nothing at `secret/data/app`: for KV version 2 the path has `data/`");
         bao.ask(
             "POST",
@@ -211,15 +225,105 @@ fn what_the_vault_denies_or_does_not_have_is_told() {
         gateway.wait_log("has no field `key`");
         bao.write_key("canary-one");
         get_until(&world, &gateway, "200", |response| response.status == 200);
-        // A token that is revoked: the next one is taken from the file.
-        let token = |policies: Value| {
-            let made = bao.ask("POST", "auth/token/create", json!({ "policies": policies }));
-            made["auth"]["client_token"].as_str().unwrap().to_owned()
+        assert_eq!(key(&server).as_deref(), Some("canary-one"));
+        let denied = || {
+            let refused = get_until(&world, &gateway, "503", |response| response.status == 503);
+            assert_eq!(
+                sentence(&refused),
+                "the credential `api` is not available: the vault denies access to it; \
+                 ask the operator of the gateway"
+            );
         };
-        let weak = token(json!(["default"]));
-        swap_secret(&gateway, "token", &weak, 0o600);
-        gateway.reload();
-        drop(bao);
-        thread::yield_now();
+        // The policy changes, and changes back.
+        policy("deny");
+        denied();
+        gateway.wait_log("denies reading `secret/data/app`: give its token a policy with `read`");
+        policy("read");
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+        // A token that is revoked: another is taken from its file.
+        bao.ask("POST", "auth/token/revoke", json!({ "token": first }));
+        denied();
+        swap_secret(&gateway, "token", &token(), 0o600);
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+        assert!(!gateway.log().contains("canary"), "{}", gateway.log());
+    });
+}
+
+#[test]
+fn kv_1_is_read_and_read_again() {
+    inside(|| {
+        let Some(program) = program() else { return };
+        let world = World::new();
+        let bao = Bao::start(&world, program);
+        let server = api(&world, |_| Answer::ok("fine"));
+        let engine = json!({ "type": "kv", "options": { "version": "1" } });
+        bao.ask("POST", "sys/mounts/old", engine);
+        // A lifetime in the secret is only a word on how often to look.
+        let value = |key: &str| json!({ "key": key, "data": "x", "ttl": "1h" });
+        bao.ask("POST", "old/app", value("canary-one"));
+        let gateway = start(&world, &vault("old/app", "key", TOKEN), ROOT);
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+        assert_eq!(key(&server).as_deref(), Some("canary-one"));
+        bao.ask("POST", "old/app", value("canary-two"));
+        get_until(&world, &gateway, "the new key", |_| {
+            key(&server).as_deref() == Some("canary-two")
+        });
+    });
+}
+
+/// Of an engine that makes users in `RabbitMQ`, whose HTTP API is played here.
+#[test]
+fn a_lease_is_prolonged_while_that_works_and_then_replaced() {
+    inside(|| {
+        let Some(program) = program() else { return };
+        let world = World::new();
+        let bao = Bao::start(&world, program);
+        let server = api(&world, |_| Answer::ok("fine"));
+        let rabbit = Upstream::http(&world.internet, THIRD, 15672, |_| {
+            Answer::ok("").status(204)
+        });
+        let [address, _] = THIRD;
+        bao.ask("POST", "sys/mounts/rabbitmq", json!({ "type": "rabbitmq" }));
+        let connection = json!({
+            "connection_uri": format!("http://{address}:15672"),
+            "username": "a", "password": "b", "verify_connection": false,
+        });
+        bao.ask("POST", "rabbitmq/config/connection", connection);
+        let lease = json!({ "ttl": 2, "max_ttl": 6 });
+        bao.ask("POST", "rabbitmq/config/lease", lease);
+        let role = json!({ "vhosts": "{\"/\":{\"read\":\".*\"}}" });
+        bao.ask("POST", "rabbitmq/roles/app", role);
+        let secret = vault("rabbitmq/creds/app", "password", TOKEN);
+        let gateway = start(&world, &secret, ROOT);
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+        let first = key(&server).unwrap();
+        let users = || {
+            let requests = rabbit.requests();
+            let made = requests.iter().filter(|request| {
+                request.method == "PUT" && request.target.starts_with("/api/users/")
+            });
+            made.map(|request| String::from_utf8_lossy(&request.body).into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert!(users()[0].contains(&first), "{:?}", users());
+        let listed = bao.ask("LIST", "sys/leases/lookup/rabbitmq/creds/app", Value::Null);
+        let name = listed["data"]["keys"][0].as_str().unwrap();
+        let id = format!("rabbitmq/creds/app/{name}");
+        until("a renewal", || {
+            let lease = json!({ "lease_id": id });
+            let lease = bao.try_ask("PUT", "sys/leases/lookup", Some(lease))?;
+            lease["data"]["last_renewal"].as_str().map(str::to_owned)
+        })
+        .expect("the lease is prolonged");
+        assert_eq!(users().len(), 1, "and no other is taken yet");
+        get(&world, &gateway);
+        assert_eq!(key(&server).as_deref(), Some(&*first));
+        // No renewal goes beyond the longest time.
+        get_until(&world, &gateway, "the next lease", |response| {
+            assert_eq!(response.status, 200, "at no moment is there none");
+            key(&server).as_deref() != Some(&*first)
+        });
+        let second = key(&server).unwrap();
+        assert!(users()[1].contains(&second), "{:?}", users());
     });
 }
