@@ -346,7 +346,7 @@ fn attach(criterion: &mut Criterion) {
         ("query", "{ query = \"key\" }"),
         (
             "sigv4",
-            "{ sigv4 = true, key_id = \"AKIA\", region = \"eu-central-1\", service = \"s3\" }",
+            "{ sigv4 = true, key_id = \"AKIAIOSFODNN7EXAMPLE\", region = \"eu-central-1\", service = \"s3\" }",
         ),
     ] {
         let _ = write!(
