@@ -13,7 +13,7 @@ use super::load::Load;
 use super::locate::Env;
 use super::read::{Read, read};
 use super::rules::is_true;
-use super::source::File;
+use super::source::{File, shortest};
 use super::units::Complaint;
 use super::written::{self, Text, Texts};
 use crate::credential::Source;
@@ -113,7 +113,7 @@ impl Load {
         let mut own: Vec<Detector> = Vec::new();
         if let Some(text) = &written.value.dlp {
             let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
-            let folder = folder.join(text.get_ref());
+            let folder = shortest(&folder.join(text.get_ref()));
             if text.get_ref().is_empty() || !folder.is_dir() {
                 let message = format!("there is no folder `{}`", folder.display());
                 let help = "make it; relative paths are relative to this file";

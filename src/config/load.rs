@@ -16,7 +16,7 @@ use super::minting;
 use super::read::{Read, read};
 use super::rules::Known;
 use super::settings::{Agent, Config};
-use super::source::File;
+use super::source::{File, shortest};
 use super::upstream::Believed;
 use super::written;
 use crate::credential::Spec;
@@ -314,7 +314,7 @@ impl Load {
             );
             return None;
         };
-        let folder = beside.join(text.get_ref());
+        let folder = shortest(&beside.join(text.get_ref()));
         if folder.is_dir() && !text.get_ref().is_empty() {
             return Some(folder);
         }

@@ -227,7 +227,7 @@ fn continues_secret(before: &str) -> bool {
 
 /// The same place without `folder/..`, as far as that is the same: behind a symbolic link `..`
 /// leads to where the link does, so that one stays, as does a folder that is not there.
-fn shortest(path: &Path) -> PathBuf {
+pub(super) fn shortest(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {
         let is_folder = || fs::symlink_metadata(&short).is_ok_and(|it| it.is_dir());

@@ -1,6 +1,7 @@
 //! From a secret to the header field or the key of the query that carries it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use zeroize::Zeroizing;
 
 use super::placeholder::Placeholder;
-use super::sigv4::Signer;
+use super::sigv4::{self, Signer};
 use super::{Attach, Cause, Identity};
 use crate::secret::Secret;
 
@@ -44,6 +45,27 @@ impl Attach {
             | Self::Cookie { .. }
             | Self::Sigv4 { .. }
             | Self::ClientCertificate { .. } => self.parts(secret).map(drop),
+        }
+    }
+
+    /// How long the secret can be attached, where it or what goes with it says so.
+    ///
+    /// # Errors
+    /// Not any more, or not yet.
+    pub(super) fn lifetime(
+        &self,
+        secret: &Secret,
+        now: SystemTime,
+    ) -> Result<Option<Duration>, Cause> {
+        match self {
+            Self::Sigv4 { .. } => sigv4::lifetime(secret, now),
+            Self::ClientCertificate { chain } => Identity::lifetime(chain, now),
+            Self::Header { .. }
+            | Self::Bearer
+            | Self::Basic { .. }
+            | Self::Query { .. }
+            | Self::Cookie { .. }
+            | Self::Placeholder { .. } => Ok(None),
         }
     }
 

@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Cause;
 use crate::secret::Secret;
@@ -56,6 +59,44 @@ impl Identity {
             _ => Cause::NoPrivateKey,
         })?;
         Ok(Self(Arc::new(certified)))
+    }
+
+    /// How long the certificate is valid.
+    ///
+    /// # Errors
+    /// Not any more, or not yet.
+    pub(super) fn lifetime(chain: &Path, now: SystemTime) -> Result<Option<Duration>, Cause> {
+        // What does not read is told when it is loaded.
+        let pem = fs::read(chain).unwrap_or_default();
+        let first = CertificateDer::pem_slice_iter(&pem).next();
+        let Some(Ok(first)) = first else {
+            return Ok(None);
+        };
+        let Ok((_, certificate)) = X509Certificate::from_der(&first) else {
+            return Ok(None);
+        };
+        let validity = certificate.validity();
+        let (from, to) = (
+            validity.not_before.to_datetime(),
+            validity.not_after.to_datetime(),
+        );
+        let now = OffsetDateTime::from(now);
+        let path = chain.display();
+        if now < from {
+            return Err(Cause::OutOfTime {
+                brief: "its certificate is not valid yet",
+                detail: format!(
+                    "the certificate in `{path}` is valid from {from} on, and here it is {now}: set the clock (`timedatectl set-ntp true`), or wait"
+                ),
+            });
+        }
+        let left = Duration::try_from(to - now).ok();
+        left.map(Some).ok_or_else(|| Cause::OutOfTime {
+            brief: "its certificate has expired",
+            detail: format!(
+                "the certificate in `{path}` expired at {to}: put a new one there, and its key where that is read from"
+            ),
+        })
     }
 
     /// Certificate and key.

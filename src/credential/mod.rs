@@ -18,7 +18,7 @@ mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method};
 
@@ -80,6 +80,19 @@ impl Spec {
         let secret = Arc::new(fetched.secret);
         self.attach.check(&secret)?;
         Ok(secret)
+    }
+
+    /// What was fetched, with its end where that is known of it.
+    ///
+    /// # Errors
+    /// It ended already, or has not begun.
+    pub fn timed(&self, fetched: Fetched) -> Result<Fetched, Cause> {
+        let own = self.attach.lifetime(&fetched.secret, SystemTime::now())?;
+        let lifetime = fetched.lifetime.into_iter().chain(own).min();
+        Ok(Fetched {
+            lifetime,
+            ..fetched
+        })
     }
 
     /// Every place on this machine that some secret of it is read from.

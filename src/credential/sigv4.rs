@@ -6,7 +6,7 @@
 //! shows these (`cli::log`). Source: AWS General Reference, "Create a signed AWS API request".
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
@@ -17,6 +17,8 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Cause;
 use crate::error::{Reason, Refusal};
@@ -47,6 +49,26 @@ struct Process {
     access_key_id: String,
     secret_access_key: String,
     session_token: Option<String>,
+    /// RFC 3339.
+    expiration: Option<String>,
+}
+
+/// How long the key in `secret` is valid, where it says so.
+///
+/// # Errors
+/// Not any more.
+pub(super) fn lifetime(secret: &Secret, now: SystemTime) -> Result<Option<Duration>, Cause> {
+    let process: Option<Process> = serde_json::from_slice(secret.expose()).ok();
+    let Some(end) = process.and_then(|process| process.expiration) else {
+        return Ok(None);
+    };
+    let time = OffsetDateTime::parse(&end, &Rfc3339).map_err(|_| Cause::NoAwsKey)?;
+    let left = time - OffsetDateTime::from(now);
+    let left = Duration::try_from(left).ok().filter(|left| !left.is_zero());
+    left.map(Some).ok_or_else(|| Cause::OutOfTime {
+        brief: "its AWS key has expired",
+        detail: format!("the AWS key expired at {time}: put a new one where it is read from"),
+    })
 }
 
 impl Signer {

@@ -76,6 +76,14 @@ pub enum Cause {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// It ended, or has not begun.
+    #[error("{detail}")]
+    OutOfTime {
+        /// For agents.
+        brief: &'static str,
+        /// For operators: since when, and the remedy.
+        detail: String,
+    },
     /// Over [`SECRET_MAX`].
     #[error("the secret is longer than {} KiB: see whether its source is the right one", SECRET_MAX / 1024)]
     TooLong,
@@ -120,6 +128,7 @@ impl Cause {
                 "the service manager handed no secrets over".to_owned()
             }
             Self::Fetch { brief, .. } => brief.clone(),
+            Self::OutOfTime { brief, .. } => (*brief).to_owned(),
             Self::Empty => "its secret is empty".to_owned(),
             Self::TooLong => "its secret is too long".to_owned(),
             Self::NoStandIn => "there is no stand-in for it".to_owned(),
@@ -159,6 +168,7 @@ impl Cause {
             | Self::NoAwsKey
             | Self::NoPrivateKey
             | Self::Certificate { .. }
+            | Self::OutOfTime { .. }
             | Self::Pending
             | Self::Fetch { .. } => self.to_string(),
         }

@@ -238,7 +238,8 @@ impl Store {
             let entry = if spec.is_fetched() {
                 Self::pending(before, &spec)
             } else {
-                let fetched = spec.source.read(lookup).map(Fetched::from);
+                let read = spec.source.read(lookup).map(Fetched::from);
+                let fetched = read.and_then(|fetched| spec.timed(fetched));
                 store.entry(before, &spec, fetched, Instant::now())
             };
             if let Some(trouble) = &entry.trouble {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -51,6 +51,8 @@ pub enum Tried {
 #[derive(Default)]
 pub struct Memory {
     signature: Option<Signature>,
+    /// When the value that was read last ends by itself.
+    ends: Option<Instant>,
     session: Session,
 }
 
@@ -71,12 +73,16 @@ impl Fetcher {
         {
             // Before it is read: what changes in between shows at the next look.
             let signature = Some(Signature::of(&path));
-            if memory.signature == signature {
+            let ended = memory.ends.is_some_and(|end| end <= Instant::now());
+            if memory.signature == signature && !ended {
                 return None;
             }
             memory.signature = signature;
         }
-        Some(self.value(spec, memory).await)
+        let fetched = self.value(spec, memory).await;
+        let lifetime = fetched.as_ref().ok().and_then(|it| it.lifetime);
+        memory.ends = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+        Some(fetched)
     }
 
     /// Has the value once, as it would be attached, and leaves no trace where the gateway
@@ -110,7 +116,7 @@ impl Fetcher {
         };
         let client = &self.client;
         match &spec.mint {
-            None => Ok(secret),
+            None => spec.timed(secret),
             Some(Mint::OAuth2(oauth2)) => {
                 tokens::oauth2(client, oauth2, secret.secret, &self.refresh_file(spec)).await
             }

@@ -163,7 +163,14 @@ async fn keep(
             pause = match &fetched {
                 Ok(fetched) => {
                     back_off.reset();
-                    until_next(spec.refresh, fetched.lifetime)
+                    let next = until_next(spec.refresh, fetched.lifetime);
+                    // Somebody else puts a new file there, at any time.
+                    let is_file = spec.mint.is_none() && spec.source.watched_file().is_some();
+                    if is_file {
+                        next.min(spec.refresh)
+                    } else {
+                        next
+                    }
                 }
                 Err(_) => back_off.next(),
             };

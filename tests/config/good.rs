@@ -74,9 +74,10 @@ fn paths_are_relative_to_the_file_that_names_them() {
     let loaded = config::load(Some(&folder.path("etc/portreeve.toml")), &folder.env()).unwrap();
     let etc = folder.path("etc");
     let config = &loaded.config;
-    assert_eq!(config.rules, Some(etc.join("../policy")));
-    assert_eq!(config.state_dir, etc.join("../state"));
-    assert_eq!(config.audit.file, etc.join("../state/audit.jsonl"));
+    // Shown the short way.
+    assert_eq!(config.rules, Some(folder.path("policy")));
+    assert_eq!(config.state_dir, folder.path("state"));
+    assert_eq!(config.audit.file, folder.path("state/audit.jsonl"));
     assert_eq!(
         config.upstream.trust,
         Trust::Pem(vec![etc.join("roots.pem")])
@@ -93,7 +94,7 @@ fn paths_are_relative_to_the_file_that_names_them() {
         (certificate, key.to_str(), chain),
         (&etc.join("ca.pem"), Some("/abs/ca.key"), &None)
     );
-    let policy = etc.join("../policy");
+    let policy = folder.path("policy");
     assert_eq!(
         loaded.credentials[0].source,
         Source::File(policy.join("secrets/k"))

@@ -126,12 +126,50 @@ fn cases() -> Vec<Case> {
             "the secret is no AWS key",
         ),
         case(
+            "old-aws-key",
+            "secret = { file = \"../session\" }\nattach = { sigv4 = true }\n".to_owned(),
+            ["the AWS key expired at 2020-01-01", "put a new one where it is read from"],
+            "its AWS key has expired",
+        ),
+        case(
+            "old-certificate",
+            "secret = { file = \"../own-key\" }\nattach = { client_certificate = \"../old\" }\n".to_owned(),
+            ["/old` expired at 2020-01-01", "put a new one there"],
+            "its certificate has expired",
+        ),
+        case(
+            "early-certificate",
+            "secret = { file = \"../own-key\" }\nattach = { client_certificate = \"../early\" }\n".to_owned(),
+            ["/early` is valid from 2090-01-01", "set the clock (`timedatectl set-ntp true`)"],
+            "its certificate is not valid yet",
+        ),
+        case(
             "line",
             bearer("{ file = \"../lines\" }"),
             ["is a line end", "it must be printable ASCII on one line"],
             "byte 13 of the secret is a line end",
         ),
     ]
+}
+
+/// A certificate for `key`, valid from one year to another.
+fn certificate(key: &rcgen::KeyPair, years: [i32; 2]) -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let [from, to] = years.map(|year| rcgen::date_time_ymd(year, 1, 1));
+    (params.not_before, params.not_after) = (from, to);
+    params.self_signed(key).unwrap().pem()
+}
+
+/// A key for a session, as a `credential_process` prints it.
+pub fn session(end: &str) -> String {
+    json!({
+        "Version": 1,
+        "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
+        "SecretAccessKey": "canary-key",
+        "SessionToken": "canary-session",
+        "Expiration": end,
+    })
+    .to_string()
 }
 
 /// Answers for the servers that make tokens.
@@ -157,6 +195,7 @@ fn each_error_names_the_credential_and_the_remedy_wherever_it_is_read() {
         });
         let (_, pem) = key();
         let ec = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let own = rcgen::KeyPair::generate().unwrap();
         let account = json!({
             "client_email": "robot@project.example",
             "private_key": pem,
@@ -179,6 +218,10 @@ fn each_error_names_the_credential_and_the_remedy_wherever_it_is_read() {
             .secret("ec", &ec)
             .secret("account", &account.to_string())
             .secret("text", "canary-text")
+            .secret("session", &session("2020-01-01T00:00:00Z"))
+            .secret("own-key", &own.serialize_pem())
+            .secret("old", &certificate(&own, [2019, 2020]))
+            .secret("early", &certificate(&own, [2090, 2099]))
             .secret("lines", "canary-lines\nmore")
             .secret("chain", world.ca.pem());
         let loose = world.path("gateway").join("loose");

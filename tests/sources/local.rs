@@ -1,6 +1,10 @@
 //! Files that change.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::common::{Answer, World, inside};
+use crate::errors::session;
 use crate::{CONFIG, api, authorizations, get, get_until, rules, sentence, swap_secret};
 
 const FILE: &str = "secret = { file = \"../canary\" }\nrefresh = \"100ms\"\n\
@@ -103,5 +107,38 @@ fn a_file_that_stays_away_ends_in_503_and_its_return_ends_that() {
         assert!(gateway.metric("portreeve_credential_unavailable", &name) > 0.5);
         swap_secret(&gateway, "canary", TWO, 0o600);
         get_until(&world, &gateway, "200", |response| response.status == 200);
+    });
+}
+
+#[test]
+fn a_key_that_ends_by_itself_ends_in_503_and_the_next_one_is_taken() {
+    inside(|| {
+        let world = World::new();
+        let server = api(&world, |_| Answer::ok("fine"));
+        let lines = "secret = { file = \"../canary\" }\nrefresh = \"100ms\"\n\
+                     attach = { sigv4 = true, region = \"a\", service = \"s3\" }\n";
+        let until = |seconds: i64| {
+            let end = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+            session(&end.format(&Rfc3339).unwrap())
+        };
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule("rules.toml", &rules(lines))
+            .secret("canary", &until(3600))
+            .start();
+        assert_eq!(get(&world, &gateway).status, 200);
+        swap_secret(&gateway, "canary", &until(2), 0o600);
+        let line = gateway.wait_log("credential `api`: the AWS key expired at ");
+        assert!(
+            line.contains("put a new one where it is read from"),
+            "{line}"
+        );
+        let response = get(&world, &gateway);
+        assert_eq!(response.status, 503, "{}", response.text());
+        assert!(sentence(&response).contains("`api` is not available: its AWS key has expired"));
+        swap_secret(&gateway, "canary", &until(3600), 0o600);
+        get_until(&world, &gateway, "200", |response| response.status == 200);
+        assert!(!gateway.log().contains("canary-"), "{}", gateway.log());
+        assert!(authorizations(&server)[0].starts_with("AWS4-HMAC-SHA256 "));
     });
 }

@@ -73,7 +73,7 @@ impl Needles {
             .match_kind(MatchKind::LeftmostLongest)
             .build(sorted.iter().map(|(form, _)| form.as_slice()))?;
         let all = sorted.iter().map(|(form, _)| form.as_slice());
-        let long = sample::long(all.clone().map(<[u8]>::len));
+        let long = sample::long(&all.clone().map(<[u8]>::len));
         let short = Short::new(all.filter(|form| form.len() < long))?;
         let owned = sorted.iter().map(|(form, owner)| (form.as_slice(), *owner));
         let tell = (Sample::new(long, owned), short);

@@ -34,7 +34,7 @@ pub(super) struct Sample {
 /// How long forms must be to be found by samples, given how long they are. Where some are too
 /// short for that, others that are not much longer are looked for with them, and samples may be
 /// the farther apart.
-pub(super) fn long(lengths: impl Iterator<Item = usize> + Clone) -> usize {
+pub(super) fn long(lengths: &(impl Iterator<Item = usize> + Clone)) -> usize {
     let shorter = |than: usize| lengths.clone().filter(|length| *length < than).count();
     if shorter(LONG) > 0 && shorter(2 * LONG) <= FEW {
         2 * LONG
