@@ -336,9 +336,8 @@ fn coded(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What is done for a request between its rule and its way to the server.
-fn attach(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
+/// A credential for each way of attaching.
+fn credentials() -> String {
     let mut text = String::new();
     for (name, attach) in [
         ("header", "{ header = \"x-api-key\" }"),
@@ -354,8 +353,14 @@ fn attach(criterion: &mut Criterion) {
             "[[credential]]\nname = \"{name}\"\nsecret = {{ file = \"../key\" }}\nhosts = [\"api.example.com\"]\nattach = {attach}\n"
         );
     }
+    text
+}
+
+/// What is done for a request between its rule and its way to the server.
+fn attach(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("rules")).unwrap();
-    fs::write(folder.path().join("rules/a.toml"), text).unwrap();
+    fs::write(folder.path().join("rules/a.toml"), credentials()).unwrap();
     let key = folder.path().join("key");
     fs::write(&key, "sk-0123456789abcdefghijklmnopqrstuvwxyz").unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
