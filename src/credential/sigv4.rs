@@ -49,6 +49,12 @@ struct Process {
     access_key_id: String,
     secret_access_key: String,
     session_token: Option<String>,
+}
+
+/// The part of it that is no secret.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct End {
     /// RFC 3339.
     expiration: Option<String>,
 }
@@ -58,8 +64,8 @@ struct Process {
 /// # Errors
 /// Not any more.
 pub(super) fn lifetime(secret: &Secret, now: SystemTime) -> Result<Option<Duration>, Cause> {
-    let process: Option<Process> = serde_json::from_slice(secret.expose()).ok();
-    let Some(end) = process.and_then(|process| process.expiration) else {
+    let end: Option<End> = serde_json::from_slice(secret.expose()).ok();
+    let Some(end) = end.and_then(|end| end.expiration) else {
         return Ok(None);
     };
     let time = OffsetDateTime::parse(&end, &Rfc3339).map_err(|_| Cause::NoAwsKey)?;
@@ -353,4 +359,44 @@ fn set(headers: &mut HeaderMap, made: SigningInstructions) -> Result<(), Refusal
         headers.insert(name, value);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Arc<Secret> {
+        Arc::new(Secret::new(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn i5_debug_shows_neither_key_nor_token() {
+        let process = secret(
+            r#"{"AccessKeyId":"ASIA","SecretAccessKey":"canary-key","SessionToken":"canary-token"}"#,
+        );
+        let signer = Signer::new(&process, None, None, None).unwrap();
+        assert_eq!(signer.secrets().count(), 2);
+        let shown = format!("{signer:?} {signer:#?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn a_key_says_when_it_ends() {
+        let at = |end: &str| {
+            secret(&format!(
+                r#"{{"SecretAccessKey":"k","Expiration":"{end}"}}"#
+            ))
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+        let left = lifetime(&at("2020-01-01T02:00:30+02:00"), now);
+        assert_eq!(left.unwrap(), Some(Duration::from_secs(30)));
+        for end in ["2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z"] {
+            let told = lifetime(&at(end), now).unwrap_err();
+            assert!(matches!(told, Cause::OutOfTime { .. }), "{end}");
+        }
+        assert!(matches!(lifetime(&at("soon"), now), Err(Cause::NoAwsKey)));
+        for none in ["wJalrXUtnFEMI", r#"{"SecretAccessKey":"k"}"#] {
+            assert_eq!(lifetime(&secret(none), now).unwrap(), None);
+        }
+    }
 }

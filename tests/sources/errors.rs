@@ -161,10 +161,10 @@ fn certificate(key: &rcgen::KeyPair, years: [i32; 2]) -> String {
 }
 
 /// A key for a session, as a `credential_process` prints it.
-pub fn session(end: &str) -> String {
+pub fn session(id: &str, end: &str) -> String {
     json!({
         "Version": 1,
-        "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
+        "AccessKeyId": id,
         "SecretAccessKey": "canary-key",
         "SessionToken": "canary-session",
         "Expiration": end,
@@ -218,7 +218,7 @@ fn each_error_names_the_credential_and_the_remedy_wherever_it_is_read() {
             .secret("ec", &ec)
             .secret("account", &account.to_string())
             .secret("text", "canary-text")
-            .secret("session", &session("2020-01-01T00:00:00Z"))
+            .secret("session", &session("ASIA", "2020-01-01T00:00:00Z"))
             .secret("own-key", &own.serialize_pem())
             .secret("old", &certificate(&own, [2019, 2020]))
             .secret("early", &certificate(&own, [2090, 2099]))

@@ -110,6 +110,12 @@ fn a_file_that_stays_away_ends_in_503_and_its_return_ends_that() {
     });
 }
 
+/// The time in so many seconds.
+pub fn after(seconds: i64) -> String {
+    let time = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    time.format(&Rfc3339).unwrap()
+}
+
 #[test]
 fn a_key_that_ends_by_itself_ends_in_503_and_the_next_one_is_taken() {
     inside(|| {
@@ -117,10 +123,7 @@ fn a_key_that_ends_by_itself_ends_in_503_and_the_next_one_is_taken() {
         let server = api(&world, |_| Answer::ok("fine"));
         let lines = "secret = { file = \"../canary\" }\nrefresh = \"100ms\"\n\
                      attach = { sigv4 = true, region = \"a\", service = \"s3\" }\n";
-        let until = |seconds: i64| {
-            let end = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
-            session(&end.format(&Rfc3339).unwrap())
-        };
+        let until = |seconds| session("ASIA", &after(seconds));
         let gateway = world
             .gateway_builder(CONFIG)
             .rule("rules.toml", &rules(lines))
