@@ -186,7 +186,6 @@ print(auth.signature(text, request), end="")
     let output = python.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.contains("No module named") {
-        assert!(std::env::var_os("CI").is_none(), "CI installs botocore");
         return None;
     }
     assert!(output.status.success(), "{errors}");
@@ -253,7 +252,10 @@ fn signatures_are_those_of_the_published_algorithm_and_of_botocore() {
             assert_eq!(signature, expected(&seen, query), "{index}: {seen:?}");
             match botocore(&seen) {
                 Some(theirs) => assert_eq!(signature, theirs, "{index}: {seen:?}"),
-                None => eprintln!("skipped: botocore is not installed"),
+                None => {
+                    assert!(std::env::var_os("CI").is_none(), "CI installs botocore");
+                    println!("skipped: botocore is not installed");
+                }
             }
             let id = credential.split('/').next().unwrap().to_owned();
             let session = seen.target.starts_with("/session");
