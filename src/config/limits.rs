@@ -116,6 +116,7 @@ impl Check<'_> {
             hello: self.timeout(written.hello.as_ref(), default.hello),
             handshake: self.timeout(written.handshake.as_ref(), default.handshake),
             head: self.timeout(written.head.as_ref(), default.head),
+            request_share: self.timeout(written.request_share.as_ref(), default.request_share),
             body: self.timeout(written.body.as_ref(), default.body),
             hold: self.timeout(written.hold.as_ref(), default.hold),
             idle: self.timeout(written.idle.as_ref(), default.idle),

@@ -265,6 +265,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// For a request head, from its first byte. Default 30s.
     pub head: Duration,
+    /// For another request of the agent to end, where as many run as may. Default 250ms.
+    pub request_share: Duration,
     /// Between bytes of a request body. Default 60s.
     pub body: Duration,
     /// For a whole body that is held. Default 120s.
@@ -305,6 +307,7 @@ impl Default for Timeouts {
             hello: seconds(10),
             handshake: seconds(10),
             head: seconds(30),
+            request_share: Duration::from_millis(250),
             body: seconds(60),
             hold: seconds(120),
             idle: seconds(300),

@@ -124,6 +124,7 @@ table! {
         hello: Option<Text>,
         handshake: Option<Text>,
         head: Option<Text>,
+        request_share: Option<Text>,
         body: Option<Text>,
         hold: Option<Text>,
         idle: Option<Text>,

@@ -438,6 +438,7 @@ fn settings(config: &Config) -> Settings {
             hello: timeouts.hello,
             handshake: timeouts.handshake,
             head: timeouts.head,
+            request_share: timeouts.request_share,
             idle: timeouts.idle,
             body: timeouts.body,
             hold: timeouts.hold,

@@ -90,6 +90,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// From the first byte of a head to its last.
     pub head: Duration,
+    /// For another request of the agent to end, where as many run as may.
+    pub request_share: Duration,
     /// Between two requests.
     pub idle: Duration,
     /// Between two pieces of a request body.

@@ -23,7 +23,7 @@ use crate::http::responder::{Responder, SendFailure};
 use crate::http::scan::Found;
 use crate::http::upstream::Arrived;
 use crate::http::websocket::Tally;
-use crate::metrics::{Direction, Lookup, Metrics, OpenWebSocket};
+use crate::metrics::{Counted, Direction, Lookup, Metrics};
 use crate::name::{AgentName, ClientAddr, CredentialName, Host, Origin, RuleName};
 use crate::net::limits::{LimitReached, Share};
 use crate::policy::Request;
@@ -31,9 +31,6 @@ use crate::policy::{Allowed, Denied};
 
 /// How long an exchange runs before its first interim record, and between two of them.
 pub const INTERIM: Duration = Duration::from_secs(60);
-
-/// How long a request waits for another one of its agent to end, where as many run as may.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How the answer went out.
 pub type Sent = Result<(), SendFailure>;
@@ -77,7 +74,7 @@ struct State {
 struct Messages {
     tallies: [Arc<Tally>; 2],
     #[allow(dead_code, reason = "held for its Drop")]
-    open: OpenWebSocket,
+    open: Counted,
 }
 
 impl<'a> Outcome<'a> {
@@ -210,7 +207,12 @@ impl<'a> Outcome<'a> {
     /// One of them is not to be had: the request is refused.
     pub async fn reserve(&self) -> Result<(), Refusal> {
         // While it waits it holds no place in the log: those are everybody's.
-        let running = self.gateway.requests.take_within(&self.agent, PATIENCE);
+        let patience = self.gateway.settings.timeouts.request_share;
+        let wait = || self.gateway.metrics.requests.wait();
+        let running = self
+            .gateway
+            .requests
+            .take_within(&self.agent, patience, wait);
         let running = running.await;
         // A request beyond the limit has its record, too.
         let slot = self.gateway.audit.reserve()?;

@@ -22,8 +22,7 @@ pub use self::connections::{
 };
 pub use self::family::{Label, OTHER, SERIES};
 pub use self::requests::{
-    AgentMetrics, Direction, KnownMethod, OpenWebSocket, Requests, RuleMetrics, StatusClass,
-    TrustSign,
+    AgentMetrics, Counted, Direction, KnownMethod, Requests, RuleMetrics, StatusClass, TrustSign,
 };
 pub use self::state::{AdminRefusal, Audit, AuditNumbers, Reload, State};
 pub use self::table::{Doc, FAMILIES, Kind};

@@ -211,15 +211,24 @@ pub struct Requests {
     connect: Histogram,
     first_byte: Histogram,
     bytes: ByLabel<Direction>,
+    waits: IntCounter,
+    waiting: IntGauge,
     websockets: IntGauge,
     messages: ByLabel<Direction>,
     trailers_lost: IntCounter,
 }
 
-/// Counts one WebSocket as open until dropped.
-pub struct OpenWebSocket(IntGauge);
+/// Counts one WebSocket as open, or one request as waiting, until dropped.
+pub struct Counted(IntGauge);
 
-impl Drop for OpenWebSocket {
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -242,6 +251,8 @@ impl Requests {
             connect: builder.histogram(&table::CONNECT_SECONDS),
             first_byte: builder.histogram(&table::FIRST_BYTE_SECONDS),
             bytes: builder.by_label(&table::BODY_BYTES),
+            waits: builder.counter(&table::REQUEST_WAITS),
+            waiting: builder.gauge(&table::REQUESTS_WAITING),
             websockets: builder.gauge(&table::WEBSOCKETS_OPEN),
             messages: builder.by_label(&table::WEBSOCKET_MESSAGES),
             trailers_lost: builder.counter(&table::TRAILERS_LOST),
@@ -287,9 +298,15 @@ impl Requests {
 
     /// A WebSocket begins; open until the guard is dropped.
     #[must_use]
-    pub fn open_websocket(&self) -> OpenWebSocket {
-        self.websockets.inc();
-        OpenWebSocket(self.websockets.clone())
+    pub fn open_websocket(&self) -> Counted {
+        Counted::new(&self.websockets)
+    }
+
+    /// A request waits for its agent's share of requests, until the guard is dropped.
+    #[must_use]
+    pub fn wait(&self) -> Counted {
+        self.waits.inc();
+        Counted::new(&self.waiting)
     }
 
     /// Whole messages of a WebSocket were passed on.

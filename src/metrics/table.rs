@@ -85,6 +85,10 @@ table! {
         "Time from a request sent to the head of its response."
     BODY_BYTES: Counter "body_bytes_total" ["direction"]
         "Bytes of message bodies passed on, by direction (request or response)."
+    REQUEST_WAITS: Counter "request_waits_total" []
+        "Requests that waited for another of their agent to end; refused were those counted as limits.requests_per_agent."
+    REQUESTS_WAITING: Gauge "requests_waiting" []
+        "Requests that wait for another of their agent to end."
     WEBSOCKETS_OPEN: Gauge "websockets_open" []
         "WebSockets that are open now."
     WEBSOCKET_MESSAGES: Counter "websocket_messages_total" ["direction"]

@@ -80,18 +80,21 @@ impl Shares {
 
     /// As [`Shares::take`], but that so long a share of the agent's is waited for, in the order
     /// of asking: refusing costs nearly as much as serving, and who is refused asks again.
+    /// `wait` is called where there is a wait; what it returns is kept meanwhile.
     ///
     /// # Errors
     /// As there.
-    pub async fn take_within(
+    pub async fn take_within<W>(
         &self,
         agent: &AgentName,
         patience: Duration,
+        wait: impl FnOnce() -> W,
     ) -> Result<Share, LimitReached> {
         match self.take(agent) {
             Err(LimitReached::Agent) => {}
             taken => return taken,
         }
+        let _waits = wait();
         let waiting = self.of_agent(agent).acquire_owned();
         let Ok(Ok(agent)) = timeout(patience, waiting).await else {
             return Err(LimitReached::Agent);
@@ -144,14 +147,18 @@ mod tests {
         let (a, b) = (AgentName::new("a"), AgentName::new("b"));
         let patience = Duration::from_millis(250);
         let held = limits.take(&a).unwrap();
-        let refused = limits.take_within(&a, patience).await;
+        let waits = std::cell::Cell::new(0);
+        let wait = || waits.set(waits.get() + 1);
+        let refused = limits.take_within(&a, patience, wait).await;
         assert_eq!(refused.unwrap_err(), LimitReached::Agent);
-        limits.take_within(&b, patience).await.unwrap();
+        assert_eq!(waits.get(), 1);
+        limits.take_within(&b, patience, wait).await.unwrap();
+        assert_eq!(waits.get(), 1, "there was no need to");
         let later = async {
             tokio::task::yield_now().await;
             drop(held);
         };
-        let (taken, ()) = tokio::join!(limits.take_within(&a, patience), later);
+        let (taken, ()) = tokio::join!(limits.take_within(&a, patience, wait), later);
         let taken = taken.unwrap();
         assert_eq!(limits.take(&a).unwrap_err(), LimitReached::Agent);
         drop(taken);

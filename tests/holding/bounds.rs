@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::common::world::OTHER;
-use crate::common::{Answer, Upstream, World, inside};
-use crate::frames::{GOAWAY, RST_STREAM, Raw, SETTINGS, frame};
+use crate::common::{Answer, GatewayProcess, Upstream, World, inside};
+use crate::frames::{GOAWAY, RST_STREAM, Raw, SETTINGS, frame, get};
 use crate::lab::{
     Agents, Alice, Bob, GOOD, Gate, Who, config, echo, good, h1, holding, reason, start,
     wait_metric, wait_reason, well_framed_targets,
@@ -25,6 +25,8 @@ fn limit_reached(limit: &'static str) -> [(&'static str, &'static str); 1] {
 const PING: u8 = 6;
 const PRIORITY: u8 = 2;
 const WINDOW_UPDATE: u8 = 8;
+
+const HOLD: &str = "GET /hold HTTP/1.1\r\nhost: h1.test\r\n\r\n";
 
 const REACHED: &str = "portreeve_limit_reached_total";
 
@@ -54,6 +56,71 @@ fn i9_requests_per_agent() {
             200
         );
         assert!(!well_framed_targets(&server).contains(&"/second".to_owned()));
+    });
+}
+
+/// How many requests wait for their agent's share.
+fn waiting(gateway: &GatewayProcess<'_>, count: f64) {
+    wait_metric(gateway, "portreeve_requests_waiting", &[], |n| {
+        (n - count).abs() < 0.5
+    });
+}
+
+#[test]
+fn i9_request_share() {
+    inside(|| {
+        let world = World::new();
+        let gate = Gate::new();
+        let server = holding(&world, &gate);
+        let tables = "[limits]\nrequests_per_agent = 1\n[timeouts]\nrequest_share = \"1h\"\n";
+        let gateway = start(&world, tables);
+        let agents = Agents::new(&world, &gateway);
+        let [mut first, mut second] = [(); 2].map(|()| agents.h1(Alice, "h1.test"));
+        first.send(HOLD).unwrap();
+        server.wait_connection("a request", |connection| !connection.bytes.is_empty());
+        second
+            .send("GET /second HTTP/1.1\r\nhost: h1.test\r\n\r\n")
+            .unwrap();
+        waiting(&gateway, 1.0);
+        assert_eq!(well_framed_targets(&server), ["/hold"]);
+        assert_eq!(agents.h1(Bob, "h1.test").get("/bob").unwrap().status, 200);
+        gate.open();
+        assert_eq!(first.response().unwrap().status, 200);
+        assert_eq!(second.response().unwrap().status, 200);
+        waiting(&gateway, 0.0);
+        assert!(gateway.metric("portreeve_request_waits_total", &[]) > 0.5);
+        let limit = limit_reached("limits.requests_per_agent");
+        assert!(gateway.metric(REACHED, &limit) < 0.5, "none was refused");
+    });
+}
+
+/// What waits for its own agent's share keeps nothing from others: neither by many streams
+/// nor by many connections can an agent take the places of the audit log.
+#[test]
+fn i9_a_request_that_waits_for_its_share_holds_no_place_in_the_log() {
+    inside(|| {
+        let world = World::new();
+        let gate = Gate::new();
+        let server = holding(&world, &gate);
+        let tables = "[limits]\nrequests_per_agent = 1\n[timeouts]\nrequest_share = \"1h\"\n\
+                      [audit]\nqueue = 2\n";
+        let gateway = start(&world, tables);
+        let agents = Agents::new(&world, &gateway);
+        let mut first = agents.h1(Alice, "h1.test");
+        first.send(HOLD).unwrap();
+        server.wait_connection("a request", |connection| !connection.bytes.is_empty());
+        let mut streams = Raw::new(&agents, Alice, "h1.test");
+        for stream in [1, 3, 5, 7] {
+            streams.headers(stream, &get("h1.test", "/waits"), true);
+        }
+        waiting(&gateway, 4.0);
+        let reserved = gateway.metric("portreeve_audit_reserved_records", &[]);
+        assert!(reserved < 1.5, "{reserved} places are held");
+        assert_eq!(agents.h1(Bob, "h1.test").get("/bob").unwrap().status, 200);
+        assert!(gateway.metric("portreeve_audit_refused_total", &[]) < 0.5);
+        gate.open();
+        assert_eq!(first.response().unwrap().status, 200);
+        waiting(&gateway, 0.0);
     });
 }
 
