@@ -186,7 +186,7 @@ def main(args, made):
     made["rules"], made["instructions"] = args.rules, args.instructions
     wanted = None if args.peers == "all" else args.peers.split(",")
     peers = [kind() for kind in PEERS if wanted is None or kind.name in wanted]
-    peers = scale.peers() if args.scale else peers
+    peers = scale.peers(args.scale.split(","), made) if args.scale else peers
     rows = list(ROWS) if args.rows == "all" else args.rows.split(",")
     for index, peer in enumerate(peers):
         peer.prepare(index, made, args.tools)
@@ -199,7 +199,7 @@ def main(args, made):
         start(world, peer)
     load = Load(world, made, args)
     if args.scale:
-        return print(scale.run(load, peers, once))
+        return print(scale.run(load, peers, once, args.scale.split(",")))
     if args.soak:
         return print(soak.run(load, peers, args.soak))
     if args.instructions:

@@ -16,6 +16,8 @@ class Peer:
     name = ""
     port = 0
     rows = DECRYPTS_ALL
+    #: Whether its configuration passes `streams.py`.
+    has_streams = False
     note = ""
 
     def prepare(self, index, made, tools):
@@ -109,6 +111,7 @@ class Portreeve(Peer):
     name = "portreeve"
     port = 1
     rows = DECRYPTS_ALL | {"names"}
+    has_streams = True
     note = "rules, credential, detectors, echo scan, audit, metrics"
 
     def version(self):

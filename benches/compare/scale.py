@@ -22,8 +22,11 @@ RUNNING = 32
 class Scaled(Portreeve):
     """With so many rules before the ones that match, or other limits."""
 
-    def __init__(self, name, rules=1, limits=""):
-        self.name, self.rules, self.limits = name, rules, limits
+    def __init__(self, name, rules=1, limits="", build="portreeve"):
+        self.name, self.rules, self.limits, self.build = name, rules, limits, build
+
+    def binary(self):
+        return self.made[self.build]
 
     def prepare(self, index, made, tools):
         super().prepare(index, {**made, "rules": self.rules}, tools)
@@ -41,26 +44,33 @@ class Scaled(Portreeve):
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def peers():
+def peers(parts, made):
     """What is measured, in the order of the table."""
-    return [*(Scaled(f"rules{count}", count + 2) for count in RULES),
-            Scaled("few", limits=f"requests_per_agent = {RUNNING}"), Scaled("many")]
+    builds = [name for name in ("portreeve", "before") if name in made]
+    return [*(Scaled(f"rules{count}", count + 2) for count in RULES if "rules" in parts),
+            *(Scaled(f"few-{build}", limits=f"requests_per_agent = {RUNNING}", build=build) for build in builds
+              if "overload" in parts),
+            Scaled("many")]
 
 
-def run(load, all_peers, once):
+def run(load, all_peers, once, parts):
     by_name = {peer.name: peer for peer in all_peers}
-    scaled = [by_name[f"rules{count}"] for count in RULES]
     lines = ["| what | measured |", "|---|---|"]
 
     def tell(what, measured):
         lines.append(f"| {what} | {measured} |")
         print(lines[-1], file=sys.stderr, flush=True)
 
-    requests(load, scaled, once, tell)
-    reloads(load, scaled, tell)
-    overload(load, by_name["few"], by_name["many"], once, tell)
-    names(load, by_name["many"], once, tell)
-    idle(load, by_name["many"], tell)
+    if "rules" in parts:
+        scaled = [by_name[f"rules{count}"] for count in RULES]
+        requests(load, scaled, once, tell)
+        reloads(load, scaled, tell)
+    if "overload" in parts:
+        overload(load, [peer for name, peer in by_name.items() if name.startswith("few-")], by_name["many"], once, tell)
+    if "names" in parts:
+        names(load, by_name["many"], once, tell)
+    if "idle" in parts:
+        idle(load, by_name["many"], tell)
     return "\n".join(lines) + "\n"
 
 
@@ -107,16 +117,25 @@ def reloads(load, scaled, tell):
 
 
 def overload(load, few, many, once, tell):
-    """Three times as many connections as requests that may run: the rest waits, and is refused after a while."""
-    def goodput(connections):
-        measured = load.wrk(few, load.args.seconds, "/1k", connections)
-        return (measured["units"] - measured["failed"]) / measured["seconds"], measured
-
-    runs = [(goodput(RUNNING)[0], *goodput(3 * RUNNING)) for _ in range(load.args.runs)]
-    peak, over = (statistics.median(run[at] for run in runs) for at in (0, 1))
-    shed = sum(run[2]["failed"] for run in runs) / sum(run[2]["units"] for run in runs)
-    tell(f"overload: {3 * RUNNING} connections, {RUNNING} requests may run", f"{over:.0f} answers 200 a second, "
-         f"{100 * over / peak:.0f} % of the {peak:.0f} at {RUNNING} connections; {100 * shed:.0f} % refused (429, Retry-After)")
+    """Three times as many connections as requests that may run: the rest waits, and is refused after a while.
+    Beside it as many connections where all may run: what they cost by themselves."""
+    runs = {(peer.name, connections): [] for peer in [*few, many] for connections in (RUNNING, 3 * RUNNING)}
+    for _ in range(load.args.runs):
+        for peer in [*few, many]:
+            for connections in (RUNNING, 3 * RUNNING):
+                before = sum(peer.cpu_seconds())
+                measured = load.wrk(peer, load.args.seconds, "/1k", connections)
+                good = measured["units"] - measured["failed"]
+                cpu = 1e6 * (sum(peer.cpu_seconds()) - before) / good
+                runs[peer.name, connections].append((good / measured["seconds"], cpu, measured["failed"] / measured["units"]))
+    middle = lambda name, connections, at: statistics.median(run[at] for run in runs[name, connections])
+    for peer in [*few, many]:
+        peak, over = (middle(peer.name, connections, 0) for connections in (RUNNING, 3 * RUNNING))
+        cost, more = (middle(peer.name, connections, 1) for connections in (RUNNING, 3 * RUNNING))
+        what = "all may run" if peer is many else f"{RUNNING} requests may run"
+        tell(f"overload ({peer.build}): {3 * RUNNING} connections, {what}",
+             f"{over:.0f} answers 200 a second, {100 * over / peak:.0f} % of the {peak:.0f} at {RUNNING} connections; "
+             f"{more:.1f} µs CPU each, {cost:.1f} there; {100 * middle(peer.name, 3 * RUNNING, 2):.0f} % refused (429, Retry-After)")
 
 
 def names(load, peer, once, tell):

@@ -1,6 +1,9 @@
-"""Mixed load for minutes on end: does anything grow?"""
+"""Mixed load for minutes on end: does anything grow? WebSockets, server-sent events and long uploads
+run beside it all the time."""
 
+import json
 import os
+import subprocess
 import sys
 import time
 
@@ -16,10 +19,20 @@ def denied(load, peer, seconds):
     return load.generate("connect", peer, seconds, "denied.example.test", "--refused")
 
 
+def streams(load, peer, seconds):
+    """`streams.py` beside everything else."""
+    script = os.path.join(os.path.dirname(__file__), "streams.py")
+    command = [sys.executable, script, "load", peer.h1_address, peer.h1_name, load.world.folder / "ca.pem", seconds]
+    return subprocess.Popen(load.world.within(load.world.agent, [str(part) for part in command]),
+                            stdout=subprocess.PIPE, text=True)
+
+
 def run(load, peers, minutes):
     """A Markdown table of what each gateway held after every round of the mix."""
     lines = ["| gateway | minute | memory MiB | descriptors | units | failed |", "|---|---|---|---|---|---|"]
+    beside = []
     for peer in peers:
+        lasting = streams(load, peer, minutes * 60) if peer.has_streams else None
         begun = time.monotonic()
         units = failed = 0
         while (passed := (time.monotonic() - begun) / 60) < minutes:
@@ -32,4 +45,8 @@ def run(load, peers, minutes):
                     f"| {units} | {failed} |")
             print(line, file=sys.stderr)
             lines.append(line)
-    return "\n".join(lines) + "\n"
+        if lasting:
+            done = json.loads(lasting.communicate()[0])
+            beside.append(f"{peer.name}, beside it all the time: {done['messages']:,} messages over WebSockets, "
+                          f"{done['events']:,} server-sent events, {done['uploads']:,} uploads of 10 MB; failed {done['failed']}")
+    return "\n".join([*lines, "", *beside]) + "\n"

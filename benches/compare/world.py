@@ -42,6 +42,7 @@ class World:
         self.certificates()
         self.server(peers)
         self.resolver()
+        self.streams()
 
     def namespace(self):
         holder = subprocess.Popen(["unshare", "--net", "--", "sleep", "infinity"])
@@ -146,3 +147,7 @@ class World:
         """Python, for it is not measured; `resolver.py` says what it answers."""
         self.start([sys.executable, HERE / "resolver.py", RESOLVER, self.folder / "hosts"], self.folder,
                    namespace=self.internet)
+
+    def streams(self):
+        """The server's other end of what lasts."""
+        self.start([sys.executable, HERE / "streams.py", "serve", "8000"], self.folder, namespace=self.internet)
