@@ -228,4 +228,25 @@ class Mitmproxy(Peer):
                             *settings], self.folder)
 
 
-PEERS = [Portreeve, Before, Envoy, Nginx, Squid, Mitmproxy, Direct]
+class Hudsucker(Peer):
+    """A package of its own in `hudsucker/`, measured where `--hudsucker` names its binary."""
+
+    name = "hudsucker"
+    port = 1
+    rows = DECRYPTS_ALL | {"names"}
+    note = "mints, no inspection; asked by CONNECT, by a process that is not counted"
+
+    def is_installed(self):
+        return self.made.get("hudsucker")
+
+    def version(self):
+        lock = Path(__file__).parent / "hudsucker" / "Cargo.lock"
+        return lock.read_text().split('name = "hudsucker"\nversion = "')[1].split('"')[0]
+
+    def launch(self, world):
+        own, binary = f"127.0.0.1:{self.port + 1000}", self.made["hudsucker"]
+        world.start([binary, "front", f"0.0.0.0:{self.port}", own], self.folder)
+        return world.start([binary, "proxy", own, world.folder / "ca.pem", world.folder / "ca.key"], self.folder)
+
+
+PEERS = [Portreeve, Before, Envoy, Nginx, Squid, Mitmproxy, Hudsucker, Direct]
