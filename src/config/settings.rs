@@ -192,7 +192,7 @@ pub struct Limits {
     pub upstream_connections_per_agent: usize,
     /// Idle connections to servers that are kept for reuse. Default 1024.
     pub upstream_idle: usize,
-    /// Of these, to the same server for the same agent and credential. Default 32.
+    /// Of these, to the same server for the same agent and credential. Default 128.
     pub upstream_idle_per_key: usize,
     /// Leaves in the cache. Default 10000.
     pub leaves: usize,
@@ -242,7 +242,7 @@ impl Default for Limits {
             upstream_connections: 10_000,
             upstream_connections_per_agent: 1_000,
             upstream_idle: 1_024,
-            upstream_idle_per_key: 32,
+            upstream_idle_per_key: 128,
             leaves: 10_000,
             refused_leaves: 1_000,
             refused_leaves_per_second: 10,

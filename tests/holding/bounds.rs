@@ -289,6 +289,33 @@ fn i9_idle_upstream_connections_beyond_the_limit_are_closed() {
     }
 }
 
+/// With 32 kept, each request of 96 connections at a time made a connection of its own.
+#[test]
+fn connections_of_a_burst_are_kept_for_the_next() {
+    inside(|| {
+        const BURST: usize = 96;
+        let world = World::new();
+        let gate = Gate::new();
+        let server = holding(&world, &gate);
+        let gateway = start(&world, "");
+        let agents = Agents::new(&world, &gateway);
+        let mut clients = [(); BURST].map(|()| agents.h1(Alice, "h1.test"));
+        for client in &mut clients {
+            client.send(HOLD).unwrap();
+        }
+        server.wait_connections(BURST);
+        gate.open();
+        for client in &mut clients {
+            assert_eq!(client.response().unwrap().status, 200);
+        }
+        let idle = [("protocol", "1.1")];
+        let family = "portreeve_upstream_connections_idle";
+        wait_metric(&gateway, family, &idle, |n| n > 95.5);
+        assert_eq!(clients[0].get("/next").unwrap().status, 200);
+        assert_eq!(server.connections().len(), BURST);
+    });
+}
+
 #[test]
 fn i9_caches_of_leaves_and_of_names() {
     inside(|| {
