@@ -11,6 +11,9 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use portreeve::config::{Env, detectors};
+use portreeve::dlp::pass::SLICE;
+use portreeve::dlp::planes::Planes;
+use portreeve::dlp::prefilter::Place;
 use portreeve::dlp::{Detectors, Stream, scan};
 
 /// Bytes of a body.
@@ -75,7 +78,11 @@ fn bench(criterion: &mut Criterion) {
         group.bench_function("prefilter", |bencher| {
             bencher.iter(|| {
                 let mut hits = 0;
-                engine.search(text.as_bytes(), 0, |_, _| hits += 1);
+                for slice in text.as_bytes().chunks(SLICE) {
+                    let planes = Planes::of(slice);
+                    let mut place = Place::default();
+                    engine.search(slice, &planes, &mut place, &mut |_, _| hits += 1);
+                }
                 hits
             });
         });

@@ -33,8 +33,10 @@ const SIBLINGS: [(&str, &str); 2] = [
     ("credential", "tls"),
 ];
 
-/// The only module that may hold unsafe code.
+/// The only module that may hold unsafe code, and the file with the one other use: a call of
+/// what needs a feature of the processor that was just looked for.
 const UNSAFE: &str = "jail";
+const UNSAFE_CALL: &str = "src/dlp/planes.rs";
 
 /// Lines of a file, tests not counted, from which on it is hard to read and impossible.
 const LONG: usize = 500;
@@ -211,16 +213,14 @@ fn imports_point_down_only() {
 }
 
 #[test]
-fn unsafe_code_is_in_one_module_only() {
+fn unsafe_code_is_in_one_module_and_one_call() {
     for source in sources().iter().filter(|source| source.module() != UNSAFE) {
         let code = source.code();
         let mut words =
             code.split(|character: char| !character.is_alphanumeric() && character != '_');
-        assert!(
-            !words.any(|word| word == "unsafe"),
-            "unsafe code in {}",
-            source.path.display()
-        );
+        let uses = words.by_ref().filter(|word| *word == "unsafe").count();
+        let allowed = usize::from(source.path.ends_with(UNSAFE_CALL));
+        assert!(uses <= allowed, "unsafe code in {}", source.path.display());
     }
 }
 

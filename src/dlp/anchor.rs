@@ -1,12 +1,15 @@
 //! Where in a shape to search: four neighbouring bytes that are nearly fixed and rare.
 
 use super::class::Class;
+use super::dense;
 use super::prefilter::GRAM;
 
 /// Bytes of an anchor: two overlapping grams.
 pub const ANCHOR: usize = GRAM + 1;
 /// Most grams that one half of an anchor may stand for.
 const GRAMS_MAX: usize = 1024;
+/// What stands outside of dense runs costs a search of its own.
+const SCATTERED: f32 = 1e6;
 /// An anchor with this share of common text or less is rare.
 const RARE: f32 = 1e-4;
 
@@ -14,7 +17,15 @@ const RARE: f32 = 1e-4;
 #[must_use]
 pub fn best_place(fixed: &[Class], prefix_len: usize) -> Option<usize> {
     // Each class stands in up to four windows.
-    let weigh = |class: &Class| (class.len(), commonness(class));
+    let dense = dense::class();
+    let weigh = |class: &Class| {
+        let scattered = if class.is_within(&dense) {
+            0.0
+        } else {
+            SCATTERED
+        };
+        (class.len(), commonness(class) + scattered)
+    };
     let weights: Vec<(usize, f32)> = fixed.iter().map(weigh).collect();
     let cost = |window: &[(usize, f32)]| -> Option<f32> {
         let size = |half: &[(usize, f32)]| half.iter().map(|(size, _)| size).product::<usize>();

@@ -70,6 +70,12 @@ impl Class {
         both
     }
 
+    /// Whether `other` has all of its bytes.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.shared(other) == self.len()
+    }
+
     /// Whether some byte is in both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -89,6 +95,12 @@ impl Class {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The byte that alone is in it.
+    #[must_use]
+    pub fn only(&self) -> Option<u8> {
+        (self.len() == 1).then(|| self.bytes().next()).flatten()
     }
 
     /// Whether none is.

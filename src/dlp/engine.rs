@@ -7,10 +7,12 @@ use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
 use super::coding::Coding;
+use super::dense;
 use super::imported::Imported;
 use super::kind::{Kind, Kinds};
 use super::parts::{Around, Part, Parts};
-use super::prefilter::{Entry, GRAM, Prefilter};
+use super::planes::Planes;
+use super::prefilter::{Entry, GRAM, Gram, Grams, Place, Prefilter};
 use super::readers::{Read, Readers};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 
@@ -20,14 +22,14 @@ pub const BEFORE: usize = 8;
 const ENCODED_MAX: usize = 16;
 /// Bytes of a beginning that are needed to hold it back.
 pub const TELLING: usize = 4;
+/// The share of tokens that may lack the marks by which their run is found: of the shipped
+/// shapes only a short one comes near.
+const LACKING: f64 = 0.004;
 /// A class of so many bytes is nearly one byte.
 const NEARLY_FIXED: usize = 8;
 /// Bytes before the next place to look at that a stream keeps: a token's fixed part up to
 /// its anchor, and what is before it.
 pub const PAST: usize = FIXED_MAX + BEFORE * 6 + ANCHOR;
-
-/// A gram, the rule it belongs to, and its place in the rule's anchor.
-type Gram = ([u8; GRAM], u32, u16);
 
 /// What may stand around a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,31 @@ pub struct Engine {
     /// For each byte, the rules whose tokens begin with it and have a nearly fixed prefix.
     beginnings: Vec<Vec<u32>>,
     longest_prefix: usize,
+}
+
+/// Where to search for tokens of this shape: in the runs that all of them stand in.
+fn grams_of<'a>(shape: &Shape, coding: Coding, grams: &'a mut Grams) -> &'a mut Vec<Gram> {
+    let marked = |classes: &[Class]| dense::chance_without_marks(classes) <= LACKING;
+    let around = match coding {
+        Coding::Plain => shape.around_anchor(&dense::class()),
+        // What stands between the zeros.
+        Coding::Utf16Le | Coding::Utf16Be => coding.encode(&shape.around_anchor(&dense::class())),
+        _ => {
+            let mut classes = shape.classes();
+            classes.truncate(ENCODED_MAX * 2);
+            coding.encode(&classes)
+        }
+    };
+    let names = |value: &[Class]| value.len() >= dense::RUN && marked(value);
+    if coding == Coding::Plain && shape.names(names) {
+        &mut grams.marked
+    } else if around.len() < dense::RUN {
+        &mut grams.bare
+    } else if marked(&around) {
+        &mut grams.marked
+    } else {
+        &mut grams.dense
+    }
 }
 
 struct Rule {
@@ -175,7 +202,7 @@ impl Engine {
     /// Compiles all that is looked for.
     #[must_use]
     pub fn compile(sought: Sought<'_>) -> Self {
-        let mut grams = Vec::new();
+        let mut grams = Grams::default();
         let mut engine = Self {
             beginnings: vec![Vec::new(); 256],
             ..Self::default()
@@ -189,27 +216,31 @@ impl Engine {
             }
         }
         let rules = engine.rules.len();
-        let mut push = |gram, number: usize, place| {
-            grams.push((gram, u32::try_from(number).unwrap_or(u32::MAX), place));
-        };
+        let numbered =
+            |gram, number: usize, place| (gram, u32::try_from(number).unwrap_or(u32::MAX), place);
         for (kind, detector) in &sought.kinds {
             if *kind == Kind::SecretField {
                 let readers = &mut engine.readers;
                 readers.add_fields(*detector, |gram, reader, place| {
-                    push(gram, rules + reader, place);
+                    grams.marked.push(numbered(gram, rules + reader, place));
                 });
             }
         }
         for (detector, rule) in &sought.imported {
             let readers = &mut engine.readers;
             readers.add_rule(*detector, rule, |gram, reader, place| {
-                push(gram, rules + reader, place);
+                grams.bare.push(numbered(gram, rules + reader, place));
             });
         }
         let readers = rules + engine.readers.len();
         for (detector, part) in sought.parts {
+            let to = if part.is_marked() {
+                &mut grams.marked
+            } else {
+                &mut grams.dense
+            };
             engine.parts.add(detector, part, |gram, anchor, place| {
-                push(gram, readers + anchor, place);
+                to.push(numbered(gram, readers + anchor, place));
             });
         }
         engine.prefilter = Prefilter::new(grams);
@@ -224,7 +255,7 @@ impl Engine {
     }
 
     /// The encodings of a pattern whose beginning is nearly fixed.
-    fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Vec<Gram>) {
+    fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Grams) {
         let shape = &pattern.shape;
         let mut beginning = shape.fixed();
         beginning.truncate((shape.prefix_len() + 1).min(ENCODED_MAX));
@@ -243,13 +274,15 @@ impl Engine {
         coding: Coding,
         mut fixed: Vec<Class>,
         anchor: usize,
-        grams: &mut Vec<Gram>,
+        grams: &mut Grams,
     ) {
         let number = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        let to = grams_of(&pattern.shape, coding, grams);
         for offset in [anchor, anchor + 1] {
             let classes = fixed.get(offset..offset + GRAM).unwrap_or_default();
             let place = u16::try_from(offset).unwrap_or(u16::MAX);
-            grams.extend(spell(classes).into_iter().map(|gram| (gram, number, place)));
+            let spelled = spell(classes).into_iter();
+            to.extend(spelled.map(|gram| (gram, number, place)));
         }
         fixed.truncate(anchor + ANCHOR);
         let pattern = pattern.clone();
@@ -265,11 +298,17 @@ impl Engine {
         self.rules.push(rule);
     }
 
-    /// Looks for anchors in `window` from `from` on and calls `hit` with each place worth
-    /// looking at; returns where to go on once there are more bytes.
+    /// Looks for anchors in `window` from `place` on and calls `hit` with each place worth
+    /// looking at; `place` is then where to go on once there are more bytes.
     #[inline]
-    pub fn search(&self, window: &[u8], from: usize, hit: impl FnMut(usize, &Entry)) -> usize {
-        self.prefilter.scan(window, from, hit)
+    pub fn search(
+        &self,
+        window: &[u8],
+        planes: &Planes,
+        place: &mut Place,
+        hit: &mut impl FnMut(usize, &Entry),
+    ) {
+        self.prefilter.search(window, planes, place, hit);
     }
 
     /// Reads what stands around an anchor. `ended`: no byte follows the window.

@@ -18,12 +18,9 @@ use super::coding::Coding;
 use super::engine::{Finding, begins};
 use super::kind::{Kind, Kinds};
 use super::pass::Report;
+use super::planes::Block;
 use super::view::View;
 
-/// Bytes that are tested at once, and how many tests make a step.
-const BLOCK: usize = 4;
-const BLOCK_LONG: u64 = BLOCK as u64;
-const STEP: usize = 32;
 /// The longest number without separators.
 const LONGEST: usize = 34;
 /// Bytes before a number in which it may be named.
@@ -92,7 +89,7 @@ impl Numbers {
                 self.next = at;
                 return;
             };
-            self.next = to.next_multiple_of(BLOCK_LONG).max(at + BLOCK_LONG);
+            self.next = to.max(at + 1);
         }
     }
 
@@ -117,25 +114,22 @@ impl Numbers {
             }
             self.skipping = false;
             self.floor = self.next;
-            self.next = self.next.next_multiple_of(BLOCK_LONG);
         }
-        let mut steps = view.from(self.next).chunks_exact(STEP);
-        for step in &mut steps {
-            if may_hit(step)
-                && let Some(at) = step.chunks_exact(BLOCK).position(hits)
-            {
-                self.next += (at * BLOCK) as u64;
+        loop {
+            let from = view.place(self.next);
+            let found =
+                view.planes
+                    .find_with_next(from, view.window.len(), view.ended, begins_number);
+            let Some(at) = found else {
+                self.next = view.end();
+                return None;
+            };
+            self.next = view.base + at as u64;
+            if may_be(view, self.next) {
                 return Some(self.next);
             }
-            self.next += STEP as u64;
+            self.next += 1;
         }
-        for block in steps.remainder().chunks_exact(BLOCK) {
-            if hits(block) {
-                return Some(self.next);
-            }
-            self.next += BLOCK_LONG;
-        }
-        None
     }
 
     /// What stands around the first digit of a block; `None` if that is too long for a
@@ -168,7 +162,8 @@ impl Numbers {
             ssn(view, group),
             iban(view, group),
         ];
-        let mut open = false;
+        // More of it may come.
+        let mut open = group.to == view.end() && !view.ended;
         for (kind, from, found) in &tries {
             if matches!(found, Try::Open) {
                 open = true;
@@ -395,27 +390,50 @@ fn is_part(byte: u8) -> bool {
     byte.is_ascii_digit() || byte.is_ascii_uppercase()
 }
 
-/// Whether some block of a step may be one of digits.
+/// Where three digits in a row begin, or two capitals and two digits.
 #[inline]
-fn may_hit(step: &[u8]) -> bool {
-    let mut any = false;
-    for block in step.chunks_exact(BLOCK) {
-        let word = block
-            .first_chunk()
-            .map_or(0, |block| u32::from_le_bytes(*block));
-        // The top bit of each byte that is no digit.
-        let low = word ^ 0x3030_3030;
-        let others = (((low & 0x7f7f_7f7f) + 0x7676_7676) | low) & 0x8080_8080;
-        any |= others & others.wrapping_sub(1) == 0;
-    }
-    any
+fn begins_number(block: &Block, next: &Block) -> u64 {
+    let (digits, upper) = (
+        Pair(block.digits, next.digits),
+        Pair(block.upper, next.upper),
+    );
+    let number = digits.0 & !(digits.0 << 1) & digits.after(1) & digits.after(2);
+    let account = upper.0 & !(upper.0 << 1) & upper.after(1) & digits.after(2) & digits.after(3);
+    number | account
 }
 
-/// Whether a block holds three digits, and one more or a separator.
-fn hits(block: &[u8]) -> bool {
-    let digits = block.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let separator = |byte: &u8| matches!(byte, b' ' | b'-');
-    digits == BLOCK || digits + 1 == BLOCK && block.iter().any(separator)
+/// The bits of a block and of the next.
+#[derive(Clone, Copy)]
+struct Pair(u64, u64);
+
+impl Pair {
+    /// The bits of the bytes so many after each.
+    #[inline]
+    fn after(self, count: u32) -> u64 {
+        self.0 >> count | self.1 << (64 - count)
+    }
+}
+
+/// Whether the digits at `at` are as many as a number or its first group has, and stand by
+/// themselves; or whether more bytes tell.
+fn may_be(view: View<'_>, at: u64) -> bool {
+    let bytes = view.from(at);
+    if bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        return true;
+    }
+    let length = bytes
+        .iter()
+        .take(20)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let Some(next) = bytes.get(length) else {
+        return !view.ended || matches!(length, 9 | 14..=19);
+    };
+    match length {
+        3 | 4 => matches!(next, b' ' | b'-'),
+        9 | 14..=19 => !Class::WORD.contains(*next),
+        _ => false,
+    }
 }
 
 /// Whether one of these words stands in the text, in lower case or as one part of a name:

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::anchor::ANCHOR;
 use super::check;
+use super::class::Class;
+use super::dense;
 use super::prefilter::GRAM;
 use crate::secret::Secret;
 
@@ -41,6 +43,17 @@ impl Part {
         let random = runs.filter_map(|run| run.get(common(run)..));
         let part = |run: &[u8]| Self(Arc::new(Secret::new(run.to_vec())));
         random.filter(|run| is_random(run)).map(part).collect()
+    }
+
+    /// Whether as many bytes as are looked for never stand in a run of words.
+    pub(super) fn is_marked(&self) -> bool {
+        let classes: Vec<Class> = self
+            .bytes()
+            .iter()
+            .map(|byte| Class::single(*byte))
+            .collect();
+        let marked = |window: &[Class]| dense::chance_without_marks(window) == 0.0;
+        classes.windows(LEAST).all(marked)
     }
 
     fn bytes(&self) -> &[u8] {

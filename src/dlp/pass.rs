@@ -9,6 +9,8 @@ use super::coding::Coding;
 use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
 use super::numbers::Numbers;
 use super::phrases::Phrases;
+use super::planes::{BLOCK, Planes};
+use super::prefilter::Place;
 use super::shape::LONGEST;
 use super::view::View;
 use super::wallet::Wallets;
@@ -56,10 +58,12 @@ pub type Report<'a> = &'a mut dyn FnMut(Finding, &[u8]);
 pub struct Pass {
     /// The last bytes.
     window: Vec<u8>,
-    /// How many bytes came before the window.
+    /// What kind of byte stands where in it.
+    planes: Planes,
+    /// How many bytes came before the window: whole blocks of the planes.
     base: u64,
     /// Where the search goes on, in the window.
-    next: usize,
+    place: Place,
     open: Vec<Candidate>,
     searches: Searches,
     saturated: bool,
@@ -71,6 +75,7 @@ impl Pass {
     /// dropped by [`Pass::forget`].
     pub fn push(&mut self, engine: &Engine, slice: &[u8], report: Report<'_>) {
         self.window.extend_from_slice(slice);
+        self.planes.update(&self.window);
         self.look(engine, false, report);
     }
 
@@ -81,10 +86,14 @@ impl Pass {
         self.held = 0;
     }
 
-    /// The last bytes, and how many came before them.
-    #[must_use]
-    pub fn window(&self) -> (&[u8], u64) {
-        (&self.window, self.base)
+    /// The last bytes. `ended`: nothing follows them.
+    pub(super) fn view(&self, ended: bool) -> View<'_> {
+        View {
+            window: &self.window,
+            base: self.base,
+            ended,
+            planes: &self.planes,
+        }
     }
 
     /// How many of the last bytes must not go on yet.
@@ -111,7 +120,7 @@ impl Pass {
         for candidate in self.open.drain(..) {
             settle(engine.go_on(window, candidate, ended));
         }
-        self.next = engine.search(window, self.next, |at, entry| {
+        engine.search(window, &self.planes, &mut self.place, &mut |at, entry| {
             settle(engine.read(window, at, entry, ended));
         });
         self.saturated |= still_open.len() > OPEN_MAX;
@@ -121,6 +130,7 @@ impl Pass {
             window,
             base: self.base,
             ended,
+            planes: &self.planes,
         };
         self.searches.look(engine, view, report);
     }
@@ -128,21 +138,22 @@ impl Pass {
     /// Drops what nothing needs any more; the last `KEPT` bytes stay.
     pub fn forget(&mut self) {
         let oldest = self.open.iter().map(|candidate| candidate.start).min();
-        let past = self.next.saturating_sub(KEPT);
+        let past = self.place.needed().saturating_sub(KEPT);
         let needed = self.searches.needed_from().saturating_sub(self.base);
         let past = past.min(usize::try_from(needed).unwrap_or(past));
-        let drop = oldest.unwrap_or(past).min(past);
+        let drop = oldest.unwrap_or(past).min(past) / BLOCK * BLOCK;
         if drop == 0 {
             return;
         }
         self.window.drain(..drop);
+        self.planes.forget(drop);
         self.base += drop as u64;
-        self.next -= drop;
+        self.place.forget(drop);
         for candidate in &mut self.open {
             candidate.start -= drop;
             candidate.hold = candidate.hold.map(|at| at.saturating_sub(drop));
         }
-        debug_assert!(self.window.len() <= LONGEST + KEPT + SLICE);
+        debug_assert!(self.window.len() <= LONGEST + KEPT + BLOCK + SLICE);
     }
 
     /// Decides what is held, after the last bytes of a chunk.
@@ -162,17 +173,18 @@ impl Pass {
 }
 
 /// Looks at bytes that are all there, without copying them.
-pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
-    engine.search(bytes, 0, |at, entry| {
-        if let Verdict::Found(token) = engine.read(bytes, at, entry, true) {
-            tell(bytes, 0, &token, report);
-        }
-    });
-    let view = View {
-        window: bytes,
-        base: 0,
-        ended: true,
-    };
+pub(super) fn scan_view(engine: &Engine, view: View<'_>, report: Report<'_>) {
+    let window = view.window;
+    engine.search(
+        window,
+        view.planes,
+        &mut Place::default(),
+        &mut |at, entry| {
+            if let Verdict::Found(token) = engine.read(window, at, entry, true) {
+                tell(window, 0, &token, report);
+            }
+        },
+    );
     Searches::default().look(engine, view, report);
 }
 
@@ -191,6 +203,12 @@ fn tell(window: &[u8], base: u64, token: &Token, report: Report<'_>) {
         }
         _ => report(finding, &token.decoded),
     }
+}
+
+/// As [`scan_view`].
+#[cfg(test)]
+pub(super) fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
+    scan_view(engine, View::whole(bytes, &Planes::of(bytes)), report);
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Seed phrases (BIP-39): words of one list, told by their checksum.
 //!
 //! Twelve words and what is between them are at least 47 bytes, so one of the places that
-//! are a multiple of 32 is followed by sixteen bytes of a phrase: small letters and
-//! separators, and a word of the list after the first of these. Only there is more read.
+//! are a multiple of 16 is followed by 32 bytes of a phrase: words of three to eight small
+//! letters, and separators, and two words of the list after the first of these. Only there is
+//! more read.
 
 use aws_lc_rs::digest;
 
@@ -10,12 +11,13 @@ use super::coding::Coding;
 use super::engine::Finding;
 use super::kind::{Kind, Kinds};
 use super::pass::Report;
+use super::planes::{BLOCK, Block};
 use super::view::View;
 
-const STRIDE: usize = 32;
+const STRIDE: usize = 16;
 const STRIDE_LONG: u64 = STRIDE as u64;
 /// Bytes that are looked at first.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 32;
 /// The longest word of the list, and one letter more.
 const WORD_MAX: usize = 9;
 /// Bytes before a sample in which a phrase may have begun.
@@ -36,6 +38,7 @@ const TELLING: usize = 5;
 #[derive(Debug)]
 pub(super) struct Words {
     list: &'static [&'static str; 2048],
+    packed: Vec<u64>,
     beginnings: Vec<u16>,
 }
 
@@ -50,7 +53,15 @@ impl Words {
                 *first = number;
             }
         }
-        Self { list, beginnings }
+        let packed = list
+            .iter()
+            .filter_map(|word| pack(word.as_bytes()))
+            .collect();
+        Self {
+            list,
+            packed,
+            beginnings,
+        }
     }
 
     /// Whether the next two whole words are of the list: cheap where they are not, which is
@@ -74,9 +85,10 @@ impl Words {
     /// The number of a word; they are in order.
     fn index(&self, word: &[u8]) -> Option<u16> {
         let first = self.beginnings.get(beginning(word)?)?.checked_sub(1)?;
-        let alike = self.list.get(usize::from(first)..)?.iter();
-        let mut alike = alike.take_while(|known| known.as_bytes().get(..3) == word.get(..3));
-        let after = alike.position(|known| known.as_bytes() == word)?;
+        let (packed, three) = (pack(word)?, |word: u64| word & 0xff_ffff);
+        let alike = self.packed.get(usize::from(first)..)?.iter();
+        let mut alike = alike.take_while(|known| three(**known) == three(packed));
+        let after = alike.position(|known| *known == packed)?;
         first.checked_add(u16::try_from(after).ok()?)
     }
 
@@ -84,6 +96,13 @@ impl Words {
     pub fn word(&self, index: usize) -> Option<&'static str> {
         self.list.get(index).copied()
     }
+}
+
+/// Up to eight bytes in one word.
+fn pack(word: &[u8]) -> Option<u64> {
+    let mut bytes = [0; 8];
+    bytes.get_mut(..word.len())?.copy_from_slice(word);
+    Some(u64::from_le_bytes(bytes))
 }
 
 fn beginning(word: &[u8]) -> Option<usize> {
@@ -173,10 +192,13 @@ impl Phrases {
 
     /// The next place where something like a phrase stands.
     fn find(&mut self, words: &Words, view: View<'_>) -> Option<u64> {
-        loop {
+        while let Some(at) = view.planes.find(view.place(self.next), samples) {
+            self.next = view.base + at as u64;
             let bytes = view.from(self.next);
-            let sample: &[u8; SAMPLE] = bytes.first_chunk()?;
-            if sample.iter().all(|byte| is_phrase(*byte)) {
+            if bytes.len() < SAMPLE {
+                return None;
+            }
+            if may_be_phrase(view, self.next) {
                 if bytes.len() < SAMPLE + 2 * (BETWEEN + WORD_MAX) && !view.ended {
                     return None;
                 }
@@ -186,6 +208,8 @@ impl Phrases {
             }
             self.next += STRIDE_LONG;
         }
+        self.next = self.next.max(view.end() / STRIDE_LONG * STRIDE_LONG);
+        None
     }
 
     /// The words of the list around a place, with the same between each two; and whether
@@ -341,6 +365,39 @@ pub(super) fn phrase(words: &Words, entropy: &[u8]) -> Option<String> {
     };
     let phrase: Option<Vec<&str>> = bits.chunks(11).map(word).collect();
     Some(phrase?.join(" "))
+}
+
+/// The first bit of each sample that may be of a phrase, as far as the block says.
+#[inline]
+fn samples(block: &Block) -> u64 {
+    let bits = block.phrase();
+    let two = bits & bits >> 1;
+    let four = two & two >> 2;
+    let eight = four & four >> 4;
+    let quarters = eight & eight >> 8 & 0x0001_0001_0001_0001;
+    quarters & (quarters >> STRIDE | 1 << (BLOCK - STRIDE))
+}
+
+/// Whether all bytes of a sample may stand in a phrase, and all its words are long enough
+/// and none is too long.
+#[inline]
+fn may_be_phrase(view: View<'_>, at: u64) -> bool {
+    const SAMPLED: u64 = (1 << SAMPLE) - 1;
+    let bits = |kind: fn(&Block) -> u64| view.bits(at, kind);
+    if bits(Block::phrase) & SAMPLED != SAMPLED {
+        return false;
+    }
+    // Of an escape, as in `\n`.
+    let escapes = bits(|block| block.escapes & block.between);
+    let letters = bits(|block| block.lower) & !(escapes << 1) & SAMPLED;
+    let before = !letters << 1;
+    let after = |count: u32| !letters >> count;
+    let inner = letters & before & SAMPLED >> 3;
+    let short = inner & (after(1) | after(2));
+    let two = letters & letters >> 1;
+    let four = two & two >> 2;
+    let long = four & four >> 4 & letters >> 8;
+    short | long == 0
 }
 
 /// The first whole word after a separator, and what begins with it.

@@ -1,21 +1,33 @@
 //! The search for anchors: which places of the bytes are worth a second look.
 //!
+//! Tokens stand in dense runs, and in nearly all of these stand words: see [`super::dense`].
+//! What is left, a twentieth of clean traffic, is looked at.
+//!
 //! Every shape has four neighbouring bytes that are nearly fixed. Three neighbours make a
 //! gram, so each anchor holds two grams, one at an even and one at an odd place, and looking
 //! at every second place of the bytes cannot miss it. A gram is looked up in a bit map that
 //! stays in the first-level cache; no look-up depends on the one before, so the processor
 //! runs many at a time. On clean traffic almost none hits.
 
+use super::class::bits;
+use super::dense::{Walk, is_dense};
+use super::planes::{BLOCK, Planes};
+
 /// Bytes of a gram.
 pub const GRAM: usize = 3;
-/// Bits of the map: 32 KiB, so that it stays in the first-level cache and a few hundred
+/// Bits of the map: 16 KiB, so that it stays in the first-level cache and a few hundred
 /// known secrets in all their forms still leave it nearly empty.
-const BITS: usize = 1 << 18;
+const BITS: usize = 1 << 17;
 const WORDS: usize = BITS / 64;
 const SHIFT: u32 = 32 - BITS.trailing_zeros();
 /// Bytes looked at in one step: six grams of two words.
 const STEP: usize = 12;
-const BLOCK: usize = 16;
+const LOADED: usize = 16;
+/// Bytes before a value in which its name may stand.
+const NAME: usize = 160;
+
+/// A gram, the rule it belongs to, and its place from the start of the token.
+pub type Gram = ([u8; GRAM], u32, u16);
 
 /// A gram that stands in some shape: which one, and how many bytes from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,59 +39,72 @@ pub struct Entry {
     pub offset: u16,
 }
 
-/// All grams of all shapes.
+/// Grams, and of which shapes they are.
 #[derive(Default)]
-pub struct Prefilter {
-    map: Option<Box<[u64; WORDS]>>,
-    /// For each hash, the end of its entries; they begin where those before it end.
-    ends: Vec<u32>,
+pub struct Map {
+    bits: Option<Box<[u64; WORDS]>>,
+    /// For each word of the map, how many bits are set before it.
+    ranks: Vec<u32>,
+    /// For each bit that is set, the first of its entries; they end where the next begin.
+    starts: Vec<u32>,
     entries: Vec<Entry>,
 }
 
-impl Prefilter {
+impl Map {
     /// Makes the map of these grams.
     #[must_use]
-    pub fn new(grams: impl IntoIterator<Item = ([u8; GRAM], u32, u16)>) -> Self {
+    pub fn new(grams: impl IntoIterator<Item = Gram>) -> Self {
         let entry = |([a, b, c], rule, offset): ([u8; GRAM], u32, u16)| Entry {
             gram: u32::from_le_bytes([a, b, c, 0]),
             rule,
             offset,
         };
         let mut entries: Vec<Entry> = grams.into_iter().map(entry).collect();
-        let mut map = vec![0_u64; WORDS].into_boxed_slice();
-        let mut ends = vec![0; BITS];
         entries.sort_by_key(|entry| (hash(entry.gram), entry.gram, entry.rule, entry.offset));
         entries.dedup();
-        for entry in &entries {
+        let mut map = vec![0_u64; WORDS].into_boxed_slice();
+        let mut starts = Vec::new();
+        let mut last = None;
+        for (entry, at) in entries.iter().zip(0..) {
             let hash = hash(entry.gram);
+            if last != Some(hash) {
+                starts.push(at);
+                last = Some(hash);
+            }
             if let Some(word) = map.get_mut(hash >> 6) {
                 *word |= 1 << (hash & 63);
             }
-            if let Some(end) = ends.get_mut(hash) {
-                *end += 1;
-            }
         }
         let mut sum = 0;
-        for end in &mut ends {
-            sum += *end;
-            *end = sum;
-        }
+        let ranks = map
+            .iter()
+            .map(|word| {
+                let rank = sum;
+                sum += word.count_ones();
+                rank
+            })
+            .collect();
         Self {
-            map: map.try_into().ok(),
-            ends,
+            bits: map.try_into().ok(),
+            ranks,
+            starts,
             entries,
         }
     }
 
-    /// Calls `hit` for every gram at `from`, `from + 2` … of `bytes` that is known, and
-    /// returns the first place that could not be looked at because bytes are missing.
+    /// Calls `hit` for every known gram at `from`, `from + 2` … before `end`.
     #[inline]
-    pub fn scan(&self, bytes: &[u8], from: usize, mut hit: impl FnMut(usize, &Entry)) -> usize {
-        let Some(map) = self.map.as_deref() else {
-            return bytes.len();
+    fn scan(&self, bytes: &[u8], (from, end): (usize, usize), hit: &mut impl FnMut(usize, &Entry)) {
+        let Some(map) = self.bits.as_deref() else {
+            return;
         };
         let mut at = from;
-        while let Some((first, second)) = words(bytes, at) {
+        while at < end {
+            let Some((first, second)) = words(bytes, at) else {
+                self.look(map, bytes, at, hit);
+                at += 2;
+                continue;
+            };
             let tests = [
                 test(map, low(first)),
                 test(map, low(first >> 16)),
@@ -89,19 +114,14 @@ impl Prefilter {
                 test(map, low(second >> 32)),
             ];
             if tests.iter().fold(0, |any, test| any | test) & 1 != 0 {
-                for (place, test) in (at..).step_by(2).zip(tests) {
+                for (place, test) in (at..end).step_by(2).zip(tests) {
                     if test & 1 != 0 {
-                        self.look(map, bytes, place, &mut hit);
+                        self.look(map, bytes, place, hit);
                     }
                 }
             }
             at += STEP;
         }
-        while at + GRAM <= bytes.len() {
-            self.look(map, bytes, at, &mut hit);
-            at += 2;
-        }
-        at
     }
 
     /// The slow look at one place: nearly always a false alarm.
@@ -120,15 +140,192 @@ impl Prefilter {
             return;
         }
         let hash = hash(gram);
-        let end = self.ends.get(hash).copied().unwrap_or(0) as usize;
-        let start = hash.checked_sub(1).and_then(|before| self.ends.get(before));
-        let start = start.copied().unwrap_or(0) as usize;
+        let (word, bit) = (hash >> 6, hash & 63);
+        let before = map.get(word).map_or(0, |word| word & !(u64::MAX << bit));
+        let rank = self.ranks.get(word).copied().unwrap_or(0);
+        let nth = (rank + before.count_ones()) as usize;
+        let start = self.starts.get(nth).copied().unwrap_or(0) as usize;
+        let end = self
+            .starts
+            .get(nth + 1)
+            .map_or(self.entries.len(), |end| *end as usize);
         for entry in self.entries.get(start..end).unwrap_or_default() {
             if entry.gram == gram {
                 hit(at, entry);
             }
         }
     }
+}
+
+/// Where grams are searched for.
+#[derive(Debug, Default)]
+pub struct Grams {
+    /// Of what stands in dense runs that are no words.
+    pub marked: Vec<Gram>,
+    /// Of what stands in dense runs.
+    pub dense: Vec<Gram>,
+    /// Of what may stand anywhere.
+    pub bare: Vec<Gram>,
+}
+
+/// All that is searched for.
+#[derive(Default)]
+pub struct Prefilter {
+    marked: Map,
+    dense: Option<Map>,
+    bare: Option<Map>,
+}
+
+/// How far a window was searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where the next run may begin, or the next gram of one that goes on.
+    next: usize,
+    /// Grams before this place were looked at, or need not be.
+    seen: usize,
+    /// From where to where grams of a run were looked at that reached the end, and may be of
+    /// none that counts.
+    tail: (usize, usize),
+    /// The next gram of what may stand anywhere.
+    bare: usize,
+}
+
+impl Place {
+    /// The first byte that is still needed, but for what whoever reads a hit needs before it.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.next.min(self.bare)
+    }
+
+    /// So many bytes of the window are gone.
+    pub fn forget(&mut self, bytes: usize) {
+        let (from, to) = (&mut self.tail.0, &mut self.tail.1);
+        for place in [&mut self.next, &mut self.seen, from, to, &mut self.bare] {
+            *place = place.saturating_sub(bytes);
+        }
+    }
+}
+
+impl Prefilter {
+    /// Makes the maps of grams in dense runs and of others.
+    #[must_use]
+    pub fn new(grams: Grams) -> Self {
+        let map = |grams: Vec<Gram>| (!grams.is_empty()).then(|| Map::new(grams));
+        Self {
+            marked: Map::new(grams.marked),
+            dense: map(grams.dense),
+            bare: map(grams.bare),
+        }
+    }
+
+    /// Calls `hit` for every known gram that stands where it may, and for those before the
+    /// value of something.
+    #[inline]
+    pub fn search(
+        &self,
+        window: &[u8],
+        planes: &Planes,
+        place: &mut Place,
+        hit: &mut impl FnMut(usize, &Entry),
+    ) {
+        let end = window.len();
+        // The last gram that is not there in full.
+        let last = end.saturating_sub(GRAM - 1).next_multiple_of(2);
+        if let Some(bare) = &self.bare {
+            bare.scan(window, (place.bare, last.max(place.bare)), hit);
+        }
+        place.bare = last.max(place.bare).min(end);
+        let start = place.next;
+        let mut walk = Walk::after(window.get(..start).unwrap_or_default());
+        let mut first = start % BLOCK;
+        let mut block = planes.block(start / BLOCK);
+        for at in (start - first..end).step_by(BLOCK) {
+            let next = planes.block(at / BLOCK + 1);
+            let found = walk.step(&block, &next, (first, end - at));
+            for bit in bits(found.values) {
+                let before = found.marked & !(u64::MAX << bit);
+                place.seen = end_of(at, before).unwrap_or(place.seen);
+                self.name(window, at + usize::from(bit), place, hit);
+            }
+            for run in Spans(found.marked) {
+                let (from, to) = run.within(at);
+                let places = (from.next_multiple_of(2), to.min(last));
+                self.marked.scan(window, places, hit);
+                if to < end {
+                    place.seen = to;
+                } else {
+                    place.tail = places;
+                }
+            }
+            if let Some(dense) = &self.dense {
+                for run in Spans(found.runs) {
+                    let (from, to) = run.within(at);
+                    dense.scan(window, (from.next_multiple_of(2), to.min(last)), hit);
+                }
+            }
+            (block, first) = (next, 0);
+        }
+        let rest = window.get(last..).unwrap_or_default();
+        let goes_on = last >= start && !rest.is_empty() && rest.iter().all(|byte| is_dense(*byte));
+        place.next = if goes_on { last } else { end };
+    }
+}
+
+impl Prefilter {
+    /// Looks for the name of the value at `value`.
+    fn name(
+        &self,
+        window: &[u8],
+        value: usize,
+        place: &mut Place,
+        hit: &mut impl FnMut(usize, &Entry),
+    ) {
+        let from = value.saturating_sub(NAME).max(place.seen);
+        let from = from.next_multiple_of(2);
+        let to = value.saturating_sub(GRAM - 1);
+        // Not again what was the end of the window before.
+        let (tail, behind) = place.tail;
+        self.marked.scan(window, (from, tail.min(to)), hit);
+        self.marked.scan(window, (from.max(behind), to), hit);
+        place.seen = value;
+    }
+}
+
+/// The runs of bits.
+struct Spans(u64);
+
+/// From which bit on so many are set.
+struct Span(u32, u32);
+
+impl Iterator for Spans {
+    type Item = Span;
+
+    #[inline]
+    fn next(&mut self) -> Option<Span> {
+        let from = self.0.trailing_zeros();
+        if from == u64::BITS {
+            return None;
+        }
+        let length = (self.0 >> from).trailing_ones();
+        // A carry clears them.
+        self.0 &= self.0.wrapping_add(1 << from);
+        Some(Span(from, length))
+    }
+}
+
+impl Span {
+    /// From where to where it is, of a block that begins at `block`.
+    #[inline]
+    fn within(&self, block: usize) -> (usize, usize) {
+        let from = block + self.0 as usize;
+        (from, from + self.1 as usize)
+    }
+}
+
+/// Where the last of these bytes of a block ends.
+#[inline]
+fn end_of(block: usize, bits: u64) -> Option<usize> {
+    (bits != 0).then(|| block + BLOCK - bits.leading_zeros() as usize)
 }
 
 #[inline]
@@ -154,7 +351,7 @@ fn low(word: u64) -> u32 {
 /// Bytes 0 to 7 and 6 to 13 of the block at `at`: grams at 0, 2, 4 and 6, 8, 10.
 #[inline]
 fn words(bytes: &[u8], at: usize) -> Option<(u64, u64)> {
-    let block: &[u8; BLOCK] = bytes.get(at..)?.first_chunk()?;
+    let block: &[u8; LOADED] = bytes.get(at..)?.first_chunk()?;
     let first = u64::from_le_bytes(*block.first_chunk()?);
     let second = u64::from_le_bytes(*block.get(6..)?.first_chunk()?);
     Some((first, second))
@@ -166,16 +363,16 @@ mod tests {
 
     #[test]
     fn every_gram_at_every_second_place_is_found() {
-        let filter = Prefilter::new([(*b"ghp", 1, 0), (*b"hp_", 1, 1), (*b"sk-", 2, 0)]);
+        let map = Map::new([(*b"ghp", 1, 0), (*b"hp_", 1, 1), (*b"sk-", 2, 0)]);
         for before in 0..40 {
             for after in 0..20 {
                 let text = [&vec![b'.'; before][..], b"ghp_", &vec![b'.'; after]].concat();
                 let mut hits = Vec::new();
-                let next = filter.scan(&text, 0, |at, entry| hits.push((at, entry.offset)));
+                map.scan(&text, (0, text.len() - 2), &mut |at, entry| {
+                    hits.push((at, entry.offset))
+                });
                 let odd = before % 2;
                 assert_eq!(hits, [(before + odd, u16::try_from(odd).unwrap())]);
-                assert!(next + GRAM > text.len());
-                assert_eq!(next % 2, 0);
             }
         }
     }

@@ -8,13 +8,15 @@
 
 use std::fmt;
 
-use super::anchor;
+use super::anchor::{self, ANCHOR};
 use super::class::Class;
 
 /// Most bytes of a token: each detector decides within so many of its start.
 pub const LONGEST: usize = 4096;
 /// Most bytes of a token before its anchor, and so what a stream remembers of the past.
 pub const FIXED_MAX: usize = 120;
+/// A run with so many bytes more or less is searched for its end before it is read.
+const FAR: u16 = 32;
 /// Most shapes that groups may make of one.
 const CHOICES_MAX: usize = 64;
 
@@ -37,6 +39,8 @@ pub struct Shape {
     open_ended: bool,
     /// Where the anchor is, in bytes from the start.
     anchor: usize,
+    /// The bytes that every token begins with.
+    literal: Box<[u8]>,
 }
 
 /// Why a shape cannot be used.
@@ -138,10 +142,12 @@ impl Shape {
 
     /// A shape that has an anchor.
     fn searchable(items: Box<[Item]>, open_ended: bool) -> Option<Self> {
+        let literal = literal(&items);
         let mut shape = Self {
             items,
             open_ended,
             anchor: 0,
+            literal,
         };
         shape.anchor = anchor::best_place(&shape.fixed(), shape.prefix_len())?;
         Some(shape)
@@ -177,6 +183,13 @@ impl Shape {
         }
         classes.truncate(FIXED_MAX);
         classes
+    }
+
+    /// The class of each byte of a token that is as short as can be.
+    #[must_use]
+    pub fn classes(&self) -> Vec<Class> {
+        let item = |item: &Item| std::iter::repeat_n(item.class, usize::from(item.least));
+        self.items.iter().flat_map(item).collect()
     }
 
     /// Its runs, in order.
@@ -215,6 +228,45 @@ impl Shape {
         self.items.iter().map(|item| usize::from(item.most)).sum()
     }
 
+    /// The classes of the bytes in a row around the anchor that are all of this class, as many
+    /// as there are at least; none if not all of the anchor is.
+    #[must_use]
+    pub fn around_anchor(&self, class: &Class) -> Vec<Class> {
+        let (mut at, mut run) = (0, Vec::new());
+        for item in &self.items {
+            let least = usize::from(item.least);
+            if item.class.is_within(class) {
+                run.extend(std::iter::repeat_n(item.class, least));
+            } else if at >= self.anchor + ANCHOR {
+                break;
+            } else if at + least > self.anchor || item.least != item.most {
+                return Vec::new();
+            } else {
+                run.clear();
+            }
+            at += least;
+        }
+        run
+    }
+
+    /// Whether it says whose value follows its anchor, as `"name": "` does, and such a value is
+    /// `wanted`.
+    pub fn names(&self, wanted: impl Fn(&[Class]) -> bool) -> bool {
+        const NEAR: usize = 64;
+        let (mut at, mut assigned) = (0, false);
+        for item in &self.items {
+            let least = usize::from(item.least);
+            if at >= self.anchor + ANCHOR && at <= self.anchor + NEAR {
+                assigned |= item.class.is_within(&Class::of(b":="));
+                if assigned && wanted(&vec![item.class; least]) {
+                    return true;
+                }
+            }
+            at += least;
+        }
+        false
+    }
+
     /// Whether the last run has no written end.
     #[must_use]
     pub fn is_open_ended(&self) -> bool {
@@ -224,10 +276,22 @@ impl Shape {
     /// Reads on from `cursor`; `bytes` begin with the token. `right`: no byte of this class
     /// may follow. `ended`: no byte follows `bytes` at all.
     pub fn advance(&self, bytes: &[u8], cursor: &mut Cursor, right: Class, ended: bool) -> Step {
+        if cursor.at == 0
+            && self
+                .literal
+                .iter()
+                .zip(bytes)
+                .any(|(one, other)| one != other)
+        {
+            return Step::Failed;
+        }
         loop {
             let Some(item) = self.items.get(usize::from(cursor.item)) else {
                 return end(bytes, cursor, right, ended);
             };
+            if cursor.count == 0 && self.cannot_end(cursor, item, bytes) {
+                return Step::Failed;
+            }
             if cursor.count < item.most {
                 match bytes.get(cursor.at) {
                     Some(byte) if item.class.contains(*byte) => {
@@ -248,6 +312,38 @@ impl Shape {
             }
         }
     }
+}
+
+impl Shape {
+    /// Whether the byte that must follow a run is nowhere within its reach.
+    fn cannot_end(&self, cursor: &Cursor, item: &Item, bytes: &[u8]) -> bool {
+        if item.most - item.least < FAR {
+            return false;
+        }
+        let next = self.items.get(usize::from(cursor.item) + 1);
+        let end = next
+            .filter(|next| next.least > 0)
+            .and_then(|next| next.class.only());
+        let reach = bytes.get(cursor.at..=cursor.at + usize::from(item.most));
+        match (end, reach) {
+            (Some(end), Some(reach)) => memchr::memchr(end, reach).is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// The bytes that stand for themselves at the beginning.
+fn literal(items: &[Item]) -> Box<[u8]> {
+    let mut literal = Vec::new();
+    for item in items {
+        match item.class.only() {
+            Some(byte) if item.least == item.most => {
+                literal.extend(std::iter::repeat_n(byte, usize::from(item.most)));
+            }
+            _ => break,
+        }
+    }
+    literal.into()
 }
 
 impl fmt::Debug for Shape {

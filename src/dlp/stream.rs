@@ -2,7 +2,9 @@
 
 use super::engine::{Engine, Finding};
 use super::pass::{self, Pass, SLICE};
+use super::planes::Planes;
 use super::unwrap::Unwrap;
+use super::view::View;
 
 pub use super::pass::Report;
 
@@ -43,8 +45,7 @@ impl Stream {
         for slice in bytes.chunks(SLICE) {
             self.pass.push(engine, slice, report);
             if let Some(unwrap) = &mut self.unwrap {
-                let (window, base) = self.pass.window();
-                unwrap.look(engine, window, base, false, report);
+                unwrap.look(engine, self.pass.view(false), report);
             }
             self.pass.forget();
         }
@@ -58,8 +59,7 @@ impl Stream {
     pub fn finish(&mut self, engine: &Engine, report: Report<'_>) {
         self.pass.finish(engine, report);
         if let Some(unwrap) = &mut self.unwrap {
-            let (window, base) = self.pass.window();
-            unwrap.look(engine, window, base, true, report);
+            unwrap.look(engine, self.pass.view(true), report);
             unwrap.finish(engine, report);
         }
     }
@@ -67,8 +67,7 @@ impl Stream {
     /// How many of the last bytes must not go on yet.
     #[must_use]
     pub fn held(&self) -> usize {
-        let (window, base) = self.pass.window();
-        let all = base.saturating_add(window.len() as u64);
+        let all = self.pass.view(false).end();
         let from = self.unwrap.as_ref().and_then(Unwrap::held_from);
         let unwrapped = from.map_or(0, |from| all.saturating_sub(from));
         let unwrapped = usize::try_from(unwrapped).unwrap_or(usize::MAX);
@@ -84,15 +83,23 @@ impl Stream {
 
     /// How many bytes came before the first that is still remembered.
     pub(super) fn remembered_from(&self) -> u64 {
-        self.pass.window().1
+        self.pass.view(false).base
     }
 }
 
-/// Looks at bytes that are all there, without copying them.
+/// Looks at bytes that are all there. Few of them are not copied.
 pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
-    pass::scan(engine, bytes, report);
+    if bytes.len() > SLICE {
+        let mut stream = Stream::new();
+        stream.push(engine, bytes, report);
+        stream.finish(engine, report);
+        return;
+    }
+    let planes = Planes::of(bytes);
+    let view = View::whole(bytes, &planes);
+    pass::scan_view(engine, view, report);
     let mut unwrap = Unwrap::new(LAYERS - 1);
-    unwrap.look(engine, bytes, 0, true, report);
+    unwrap.look(engine, view, report);
     unwrap.finish(engine, report);
 }
 

@@ -37,21 +37,8 @@ impl Unwrap {
         }
     }
 
-    /// Looks at what is new in `window`, before which `base` bytes came. `ended`: nothing
-    /// follows it.
-    pub fn look(
-        &mut self,
-        engine: &Engine,
-        window: &[u8],
-        base: u64,
-        ended: bool,
-        report: Report<'_>,
-    ) {
-        let view = View {
-            window,
-            base,
-            ended,
-        };
+    /// Looks at what is new in `view`.
+    pub(super) fn look(&mut self, engine: &Engine, view: View<'_>, report: Report<'_>) {
         self.runs.look(engine, view, report);
         self.escapes.look(engine, view, report);
         self.wide.look(engine, view, report);

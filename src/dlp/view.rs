@@ -1,6 +1,8 @@
 //! Bytes of a stream, with where they stand in it.
 
 /// A window on a stream.
+use super::planes::{BLOCK, Block, Planes};
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     /// The bytes.
@@ -9,9 +11,21 @@ pub(super) struct View<'a> {
     pub base: u64,
     /// Whether nothing follows them.
     pub ended: bool,
+    /// What kind of byte stands where.
+    pub planes: &'a Planes,
 }
 
 impl<'a> View<'a> {
+    /// Bytes that are all there.
+    pub fn whole(window: &'a [u8], planes: &'a Planes) -> Self {
+        Self {
+            window,
+            base: 0,
+            ended: true,
+            planes,
+        }
+    }
+
     /// What follows from `at` on.
     pub fn from(self, at: u64) -> &'a [u8] {
         let skip = usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX);
@@ -29,6 +43,23 @@ impl<'a> View<'a> {
     pub fn before(self, at: u64, count: usize) -> &'a [u8] {
         let from = at.saturating_sub(count as u64).max(self.base);
         self.between(from, at)
+    }
+
+    /// The bits of a kind for the 64 bytes from `at` on.
+    #[inline]
+    pub fn bits(self, at: u64, kind: impl Fn(&Block) -> u64) -> u64 {
+        let place = self.place(at);
+        let (number, first) = (place / BLOCK, place % BLOCK);
+        let bits = kind(&self.planes.block(number)) >> first;
+        match first {
+            0 => bits,
+            first => bits | kind(&self.planes.block(number + 1)) << (BLOCK - first),
+        }
+    }
+
+    /// The place of `at` in the window.
+    pub fn place(self, at: u64) -> usize {
+        usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX)
     }
 
     /// Where the window ends.

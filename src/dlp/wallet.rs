@@ -10,10 +10,11 @@ use super::coding::Coding;
 use super::engine::{Finding, begins};
 use super::kind::{Kind, Kinds};
 use super::pass::Report;
+use super::planes::Block;
 use super::view::View;
 
 const STRIDE: u64 = 32;
-const SAMPLE: usize = 16;
+const SAMPLE: u64 = 16;
 /// The longest.
 const LONGEST: usize = 52;
 /// One of which less is there is not held back.
@@ -34,7 +35,9 @@ impl Wallets {
             self.next = view.end();
             return;
         }
-        while let Some(sample) = view.from(self.next).first_chunk::<SAMPLE>() {
+        while let Some(at) = view.planes.find(view.place(self.next), samples) {
+            self.next = view.base + at as u64;
+            let sample = view.between(self.next, self.next + SAMPLE);
             let mut to = self.next;
             if sample.iter().all(|byte| is_base58(*byte)) {
                 let Some(end) = self.read(kinds, view, report) else {
@@ -44,6 +47,7 @@ impl Wallets {
             }
             self.next = to.max(self.next + STRIDE);
         }
+        self.next = self.next.max(view.end() / STRIDE * STRIDE);
     }
 
     /// The first byte that must not go on yet.
@@ -109,6 +113,20 @@ fn is_key(text: &[u8]) -> bool {
         Some([0x80, key @ ..]) => text.len() == 51 && key.len() == 32,
         Some(_) | None => false,
     }
+}
+
+/// The first bit of each sample that may be of a key: none where nothing else stands, as in
+/// hexadecimal and base64, for a key is shorter than a block.
+#[inline]
+fn samples(block: &Block) -> u64 {
+    let bits = block.alphanumeric();
+    if bits == u64::MAX {
+        return 0;
+    }
+    let two = bits & bits >> 1;
+    let four = two & two >> 2;
+    let eight = four & four >> 4;
+    eight & eight >> 8 & 0x0000_0001_0000_0001
 }
 
 #[inline]

@@ -88,8 +88,11 @@ impl Escapes {
 
     /// Looks for an escape that hides something; the answer is whether there is one.
     fn find(&mut self, view: View<'_>) -> bool {
-        while let Some(skip) = special(view.from(self.next)) {
-            let at = self.next + skip as u64;
+        while let Some(at) = view
+            .planes
+            .find(view.place(self.next), |block| block.escapes)
+        {
+            let at = view.base + at as u64;
             let here = view.from(at);
             if !may_hide(here) {
                 self.next = at + 1;

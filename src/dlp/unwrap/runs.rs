@@ -6,12 +6,15 @@
 use super::super::coding::Coding;
 use super::super::engine::Engine;
 use super::super::pass::Report;
+use super::super::planes::Block;
 use super::View;
 use super::lane::Lane;
 
 /// Characters that are tried and decoded in one go.
 const BLOCK: usize = 16;
 const BLOCK_LONG: u64 = BLOCK as u64;
+/// A bit for each of them.
+const WHOLE: u64 = (1 << BLOCK) - 1;
 /// The shortest run: a shorter one holds no token whose encoded beginning is not known.
 const RUN_MIN: usize = 32;
 /// Most bytes of a line's end and the next one's indentation.
@@ -87,14 +90,15 @@ impl Runs {
                 continue;
             };
             let block = view.from(at).first_chunk::<BLOCK>();
-            if let Some(block) = block.filter(|block| block.iter().all(|byte| is_run(*byte))) {
+            let is_run = view.bits(at, Block::encoded) & WHOLE == WHOLE;
+            if let Some(block) = block.filter(|_| is_run) {
                 self.block(engine, view, (from, at), block, report);
                 self.run = Some((from, at + BLOCK_LONG));
                 continue;
             }
             let rest = view.from(at);
             let rest = rest.get(..BLOCK).unwrap_or(rest);
-            let more = rest.iter().take_while(|byte| is_run(**byte)).count();
+            let more = rest.iter().take_while(|byte| self::is_run(**byte)).count();
             if more == rest.len() && !view.ended {
                 self.run = Some((from, at));
                 return;
@@ -153,12 +157,11 @@ impl Runs {
             }
         }
         self.next = self.next.next_multiple_of(BLOCK_LONG);
-        let mut blocks = view.from(self.next).chunks_exact(BLOCK);
-        for block in &mut blocks {
-            if !(may_be_run(block) && block.iter().all(|byte| is_run(*byte))) {
-                self.next += BLOCK_LONG;
-                continue;
-            }
+        while let Some(at) = view
+            .planes
+            .find(view.place(self.next), |block| wholes(block.encoded()))
+        {
+            self.next = view.base + at as u64;
             let floor = self.next.saturating_sub(BLOCK_LONG - 1).max(self.floor);
             let before = view.between(floor.max(view.base), self.next);
             let before = before.iter().rev().take_while(|byte| is_run(**byte));
@@ -175,6 +178,7 @@ impl Runs {
                 return None;
             }
         }
+        self.next = self.next.max(view.end() / BLOCK_LONG * BLOCK_LONG);
         None
     }
 
@@ -323,17 +327,13 @@ fn line_break(bytes: &[u8]) -> Break {
     Break::None
 }
 
-/// What is surely no run: text has a space, a quote, a bracket or an end of a line in nearly
-/// every block.
+/// The first bit of each whole block of a run.
 #[inline]
-fn may_be_run(block: &[u8]) -> bool {
-    const LOWEST: u64 = 0x2b2b_2b2b_2b2b_2b2b;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (words, _) = block.as_chunks::<8>();
-    words.iter().all(|word| {
-        let word = u64::from_le_bytes(*word);
-        word.wrapping_sub(LOWEST) & !word & HIGH == 0
-    })
+fn wholes(bits: u64) -> u64 {
+    let two = bits & bits >> 1;
+    let four = two & two >> 2;
+    let eight = four & four >> 4;
+    eight & eight >> 8 & 0x0001_0001_0001_0001
 }
 
 #[inline]

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::super::check::Check;
 use super::super::engine::{Boundary, Finding, Pattern};
+use super::super::planes::Planes;
 use super::super::shape::Shape;
 use super::super::stream::{Stream, scan};
 use super::*;
@@ -207,9 +208,9 @@ fn what_is_no_text_is_not_decoded() {
         "\\u4f60\\u597d\\u4e16\\u754c".repeat(20),
     ] {
         let mut unwrap = Unwrap::new(1);
-        unwrap.look(engine, text.as_bytes(), 0, true, &mut |_, _| {
-            panic!("found")
-        });
+        let planes = Planes::of(text.as_bytes());
+        let view = View::whole(text.as_bytes(), &planes);
+        unwrap.look(engine, view, &mut |_, _| panic!("found"));
         assert!(unwrap.held_from().is_none());
     }
 }

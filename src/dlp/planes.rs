@@ -1,0 +1,468 @@
+//! What kind of byte stands where: eight bit planes of a window, made once and read by every
+//! search.
+//!
+//! Nearly all of what leaves is no secret, and a search that looks at each byte for itself is
+//! slow seven times. Here 64 bytes become one bit each in eight words, and a search asks these
+//! for what it needs: sixteen small letters in a row are one comparison. Two tables of sixteen
+//! entries say what the halves of a byte allow, and a byte is what both do (W. Muła, D. Lemire,
+//! "Faster Base64 Encoding and Decoding Using AVX2 Instructions", 2018).
+
+/// Bytes of a block.
+pub const BLOCK: usize = 64;
+
+/// The kinds of 64 bytes, a bit for each: the lowest for the first. Bytes behind the window's
+/// end are of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// Those of which dense runs are made: every printable character but quotes and brackets,
+    /// the zeros of UTF-16, and a few that do not stand in text.
+    pub dense: u64,
+    /// `0` to `9`.
+    pub digits: u64,
+    /// `A` to `Z`.
+    pub upper: u64,
+    /// `a` to `z`.
+    pub lower: u64,
+    /// What may stand between the words of a phrase.
+    pub between: u64,
+    /// `%`, `&` and `\`, with which escapes begin.
+    pub escapes: u64,
+    /// `:`, `<`, `=`, `>`, and `\` and the carriage return: what stands before a value. And
+    /// zero, which costs less than to leave it out.
+    pub assigns: u64,
+    /// The zeros of UTF-16.
+    pub zeros: u64,
+    /// What is no letter or digit in either alphabet of base64.
+    pub base64: u64,
+}
+
+impl Block {
+    /// Bytes of all kinds.
+    const ALL: Self = Self {
+        dense: u64::MAX,
+        digits: u64::MAX,
+        upper: u64::MAX,
+        lower: u64::MAX,
+        between: u64::MAX,
+        escapes: u64::MAX,
+        assigns: u64::MAX,
+        zeros: u64::MAX,
+        base64: u64::MAX,
+    };
+
+    /// With the last bytes of all kinds.
+    fn filled(mut self, last: usize) -> Self {
+        let bits = !(u64::MAX >> last);
+        for kind in [&mut self.digits, &mut self.upper] {
+            *kind |= bits;
+        }
+        self
+    }
+
+    /// Letters and digits.
+    #[inline]
+    #[must_use]
+    pub fn alphanumeric(&self) -> u64 {
+        self.digits | self.upper | self.lower
+    }
+
+    /// What base64 and hexadecimal are made of.
+    #[inline]
+    #[must_use]
+    pub fn encoded(&self) -> u64 {
+        self.alphanumeric() | self.base64
+    }
+
+    /// What phrases are made of.
+    #[inline]
+    #[must_use]
+    pub fn phrase(&self) -> u64 {
+        self.lower | self.between
+    }
+}
+
+// The kinds that the first pair of tables tells; a dense byte has any of them.
+const DIGIT: u8 = 1;
+const UPPER: u8 = 2 | 4;
+const LOWER: u8 = 8 | 16;
+// And the second.
+const BETWEEN: u8 = 1 | 2 | 4 | 16;
+const ESCAPE: u8 = 8 | 16;
+const ASSIGNS: u8 = 16 | 32 | 64;
+const CONTROL: u8 = 64;
+const BASE64: u8 = 4 | 128;
+
+/// For a half of a byte, a bit for each set of halves that it is in.
+type Half = [u8; 16];
+
+/// What the low and the high half of a byte allow.
+struct Tables {
+    low: Half,
+    high: Half,
+}
+
+/// A set of bytes: those whose high half is among these, and whose low half among those.
+type Product = (&'static [u8], &'static [u8]);
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const fn tables(products: &[Product; 8]) -> Tables {
+    let mut tables = Tables {
+        low: [0; 16],
+        high: [0; 16],
+    };
+    let mut bit = 0;
+    while bit < 8 {
+        let (high, low) = products[bit];
+        let mut at = 0;
+        while at < high.len() {
+            tables.high[high[at] as usize] |= 1 << bit;
+            at += 1;
+        }
+        at = 0;
+        while at < low.len() {
+            tables.low[low[at] as usize] |= 1 << bit;
+            at += 1;
+        }
+        bit += 1;
+    }
+    tables
+}
+
+const TEN: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+const ELEVEN: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const FIFTEEN: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+const DENSE: Tables = tables(&[
+    (&[3], TEN),
+    (&[4], FIFTEEN),
+    (&[5], ELEVEN),
+    (&[6], FIFTEEN),
+    (&[7], ELEVEN),
+    // `!#$%&*+,-./`
+    (&[2], &[1, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15]),
+    // `:;=?`
+    (&[3], &[10, 11, 13, 15]),
+    // `@\^_|~`, zero, and with them letters, delete and three more.
+    (&[0, 4, 5, 7], &[0, 12, 14, 15]),
+]);
+
+const OTHER: Tables = tables(&[
+    // Space, `"'+,-`
+    (&[2], &[0, 2, 7, 11, 12, 13]),
+    // Tabulator and ends of lines.
+    (&[0], &[9, 10, 13]),
+    // `_`
+    (&[5], &[15]),
+    // `%&`
+    (&[2], &[5, 6]),
+    // `\`
+    (&[5], &[12]),
+    // `:<=>`
+    (&[3], &[10, 12, 13, 14]),
+    // Zero and the carriage return.
+    (&[0], &[0, 13]),
+    // `+-/`
+    (&[2], &[11, 13, 15]),
+]);
+
+/// The planes of a window that moves on by whole blocks.
+#[derive(Debug, Default)]
+pub struct Planes {
+    blocks: Vec<Block>,
+    /// So many of them are of 64 bytes.
+    whole: usize,
+}
+
+impl Planes {
+    /// Those of a window that does not move.
+    #[must_use]
+    pub fn of(window: &[u8]) -> Self {
+        let mut planes = Self::default();
+        planes.update(window);
+        planes
+    }
+
+    /// Looks at what is new at the end of the window.
+    pub fn update(&mut self, window: &[u8]) {
+        self.blocks.truncate(self.whole);
+        let new = window.get(self.whole * BLOCK..).unwrap_or_default();
+        read(new, &mut self.blocks);
+        self.whole = window.len() / BLOCK;
+    }
+
+    /// So many bytes of the window are gone, which are whole blocks.
+    pub fn forget(&mut self, bytes: usize) {
+        let blocks = (bytes / BLOCK).min(self.blocks.len());
+        self.blocks.drain(..blocks);
+        self.whole = self.whole.saturating_sub(blocks);
+    }
+
+    /// The block of that number; one without any byte where there is none.
+    #[inline]
+    #[must_use]
+    pub fn block(&self, number: usize) -> Block {
+        self.blocks.get(number).copied().unwrap_or_default()
+    }
+
+    /// As [`Planes::find`], of what the next block has a say in. Behind `end` there is nothing
+    /// if it is all, and else everything.
+    #[inline]
+    #[must_use]
+    pub fn find_with_next(
+        &self,
+        at: usize,
+        end: usize,
+        ended: bool,
+        kind: impl Fn(&Block, &Block) -> u64,
+    ) -> Option<usize> {
+        let mut bits = u64::MAX << (at % BLOCK);
+        let first = at / BLOCK;
+        let blocks = self.blocks.get(first..)?;
+        for (number, block) in (first..).zip(blocks) {
+            let found = match blocks.get(number - first + 1) {
+                Some(next) => kind(block, next),
+                None if ended => kind(block, &Block::default()),
+                None => {
+                    let behind = (number + 1) * BLOCK - end;
+                    kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind)
+                }
+            } & bits;
+            if found != 0 {
+                return Some(number * BLOCK + found.trailing_zeros() as usize);
+            }
+            bits = u64::MAX;
+        }
+        None
+    }
+
+    /// The first byte from `at` on that `kind` has a bit for.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, at: usize, kind: impl Fn(&Block) -> u64) -> Option<usize> {
+        let number = at / BLOCK;
+        let mut blocks = self.blocks.get(number..)?.iter();
+        let first = kind(blocks.next()?) & u64::MAX << (at % BLOCK);
+        if first != 0 {
+            return Some(number * BLOCK + first.trailing_zeros() as usize);
+        }
+        let (bits, after) = blocks.map(kind).zip(1..).find(|(bits, _)| *bits != 0)?;
+        Some((number + after) * BLOCK + bits.trailing_zeros() as usize)
+    }
+}
+
+/// Appends the blocks of these bytes.
+fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        #[expect(
+            unsafe_code,
+            reason = "a call to what needs a feature that was looked for"
+        )]
+        unsafe {
+            avx2::read(bytes, blocks);
+        };
+        return;
+    }
+    read_with(bytes, blocks, plain, plain);
+}
+
+/// As [`read`], with what makes a block of 64 bytes, and the last.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "so that it is compiled for what `one` is compiled for"
+)]
+fn read_with(
+    bytes: &[u8],
+    blocks: &mut Vec<Block>,
+    one: impl Fn(&[u8; BLOCK]) -> Block,
+    last: impl Fn(&[u8; BLOCK]) -> Block,
+) {
+    let (whole, rest) = bytes.as_chunks();
+    blocks.reserve(whole.len() + 1);
+    blocks.extend(whole.iter().map(&one));
+    if !rest.is_empty() {
+        // Of no kind but the first, which is masked.
+        let mut block = [0x7f; BLOCK];
+        if let Some(there) = block.get_mut(..rest.len()) {
+            there.copy_from_slice(rest);
+        }
+        let mut block = last(&block);
+        block.dense &= u64::MAX >> (BLOCK - rest.len());
+        blocks.push(block);
+    }
+}
+
+/// One byte after the other.
+fn plain(bytes: &[u8; BLOCK]) -> Block {
+    let kinds = |tables: &Tables, byte: u8| {
+        let half = |half: &Half, at: u8| half.get(usize::from(at & 15)).copied().unwrap_or(0);
+        half(&tables.low, byte) & half(&tables.high, byte >> 4)
+    };
+    let mut block = Block::default();
+    for (place, byte) in bytes.iter().enumerate() {
+        let (dense, other) = (kinds(&DENSE, *byte), kinds(&OTHER, *byte));
+        let bit = |kinds: u8, wanted: u8| u64::from(kinds & wanted != 0) << place;
+        block.dense |= bit(dense, u8::MAX);
+        block.digits |= bit(dense, DIGIT);
+        block.upper |= bit(dense, UPPER);
+        block.lower |= bit(dense, LOWER);
+        block.between |= bit(other, BETWEEN);
+        block.escapes |= bit(other, ESCAPE);
+        block.assigns |= bit(other, ASSIGNS);
+        block.zeros |= bit(other, CONTROL) & block.dense;
+        block.base64 |= bit(other, BASE64);
+    }
+    block
+}
+
+/// 32 bytes at a time.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m128i, __m256i, _mm_set_epi64x, _mm256_and_si256, _mm256_broadcastsi128_si256,
+        _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set_epi64x, _mm256_set1_epi8,
+        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
+    };
+
+    use super::{
+        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, ESCAPE, Half, LOWER, OTHER,
+        Tables, UPPER, read_with,
+    };
+
+    /// As [`super::read`].
+    #[target_feature(enable = "avx2")]
+    pub(super) fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
+        let (dense, other) = (Pair::of(&DENSE), Pair::of(&OTHER));
+        read_with(
+            bytes,
+            blocks,
+            |bytes| block(bytes, dense, other),
+            |bytes| last(bytes),
+        );
+    }
+
+    /// By itself, so that what is short is not read with what the loop over the rest sets up.
+    #[target_feature(enable = "avx2")]
+    #[inline(never)]
+    fn last(bytes: &[u8; BLOCK]) -> Block {
+        block(bytes, Pair::of(&DENSE), Pair::of(&OTHER))
+    }
+
+    #[derive(Clone, Copy)]
+    struct Pair {
+        low: __m256i,
+        high: __m256i,
+    }
+
+    impl Pair {
+        #[target_feature(enable = "avx2")]
+        fn of(tables: &Tables) -> Self {
+            Self {
+                low: half(&tables.low),
+                high: half(&tables.high),
+            }
+        }
+
+        #[target_feature(enable = "avx2")]
+        fn kinds(self, low: __m256i, high: __m256i) -> __m256i {
+            _mm256_and_si256(
+                _mm256_shuffle_epi8(self.low, low),
+                _mm256_shuffle_epi8(self.high, high),
+            )
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn half(half: &Half) -> __m256i {
+        let (words, _) = half.as_chunks::<8>();
+        let word = |at: usize| words.get(at).map_or(0, |word| i64::from_le_bytes(*word));
+        let half: __m128i = _mm_set_epi64x(word(1), word(0));
+        _mm256_broadcastsi128_si256(half)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn block(bytes: &[u8; BLOCK], dense: Pair, other: Pair) -> Block {
+        let mut block = Block::default();
+        let (halves, _) = bytes.as_chunks::<32>();
+        for (half, shift) in halves.iter().zip([0, 32]) {
+            let (words, _) = half.as_chunks::<8>();
+            let [a, b, c, d] = words else { break };
+            let word = |word: &[u8; 8]| i64::from_le_bytes(*word);
+            let bytes = _mm256_set_epi64x(word(d), word(c), word(b), word(a));
+            let nibble = _mm256_set1_epi8(15);
+            let low = _mm256_and_si256(bytes, nibble);
+            let high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
+            let dense = dense.kinds(low, high);
+            let other = other.kinds(low, high);
+            let bits = |kinds, wanted| bits(kinds, wanted) << shift;
+            block.dense |= bits(dense, u8::MAX);
+            block.digits |= bits(dense, DIGIT);
+            block.upper |= bits(dense, UPPER);
+            block.lower |= bits(dense, LOWER);
+            block.between |= bits(other, BETWEEN);
+            block.escapes |= bits(other, ESCAPE);
+            block.assigns |= bits(other, ASSIGNS);
+            block.zeros |= bits(other, CONTROL) & block.dense;
+            block.base64 |= bits(other, BASE64);
+        }
+        block
+    }
+
+    /// A bit for each byte with any of these kinds.
+    #[target_feature(enable = "avx2")]
+    fn bits(kinds: __m256i, wanted: u8) -> u64 {
+        let kinds = _mm256_and_si256(kinds, _mm256_set1_epi8(wanted.cast_signed()));
+        let none = _mm256_cmpeq_epi8(kinds, _mm256_setzero_si256());
+        u64::from(!_mm256_movemask_epi8(none).cast_unsigned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_of_its_kinds() {
+        for first in [0_u8, 64, 128, 192] {
+            let bytes: Vec<u8> = (first..=first + 63).collect();
+            let planes = Planes::of(&bytes);
+            let block = planes.block(0);
+            for (byte, place) in bytes.iter().zip(0..) {
+                let has = |bits: u64| bits >> place & 1 == 1;
+                let one = |text: &str| text.as_bytes().contains(byte);
+                assert_eq!(has(block.digits), byte.is_ascii_digit(), "{byte}");
+                assert_eq!(has(block.upper), byte.is_ascii_uppercase(), "{byte}");
+                assert_eq!(has(block.lower), byte.is_ascii_lowercase(), "{byte}");
+                assert_eq!(has(block.between), one(" \n\r\t,\"'+-_\\"), "{byte}");
+                assert_eq!(has(block.escapes), one("%&\\"), "{byte}");
+                assert_eq!(has(block.assigns), one(":<=>\\\r\0"), "{byte}");
+                assert_eq!(has(block.zeros), *byte == 0, "{byte}");
+                assert_eq!(has(block.base64), one("+-/_"), "{byte}");
+                let dense =
+                    byte.is_ascii_graphic() && !one("\"'`()<>[]{}") || one("\0\x0c\x0e\x0f\x7f");
+                assert_eq!(has(block.dense), dense, "{byte}");
+            }
+            assert_eq!(plain(bytes.first_chunk().unwrap()), block);
+        }
+    }
+
+    #[test]
+    fn a_window_that_moves_has_the_planes_of_one_that_does_not() {
+        let text: Vec<u8> = (0..1000_u32).map(|n| (n * 7919 % 251) as u8).collect();
+        for step in [1, 7, 63, 64, 65, 200] {
+            let (mut planes, mut window, mut gone) = (Planes::default(), Vec::new(), 0);
+            for part in text.chunks(step) {
+                window.extend_from_slice(part);
+                planes.update(&window);
+                let expected = Planes::of(&text[gone..gone + window.len()]);
+                assert_eq!(planes.blocks, expected.blocks);
+                let drop = window.len() / 3 / BLOCK * BLOCK;
+                window.drain(..drop);
+                planes.forget(drop);
+                gone += drop;
+            }
+        }
+    }
+}
