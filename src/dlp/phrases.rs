@@ -208,7 +208,9 @@ impl Phrases {
             }
             self.next += STRIDE_LONG;
         }
-        self.next = self.next.max(view.end() / STRIDE_LONG * STRIDE_LONG);
+        // The first sample of which not all is there.
+        let last = view.end().saturating_sub(SAMPLE as u64 - 1);
+        self.next = self.next.max(last.next_multiple_of(STRIDE_LONG));
         None
     }
 

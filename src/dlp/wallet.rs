@@ -47,7 +47,9 @@ impl Wallets {
             }
             self.next = to.max(self.next + STRIDE);
         }
-        self.next = self.next.max(view.end() / STRIDE * STRIDE);
+        // The first sample of which not all is there.
+        let last = view.end().saturating_sub(SAMPLE - 1);
+        self.next = self.next.max(last.next_multiple_of(STRIDE));
     }
 
     /// The first byte that must not go on yet.
