@@ -1,6 +1,7 @@
 //! The services whose APIs are known to make tokens, and by which requests.
 //!
-//! Each request is one that its service documents: the REST and OAuth references of GitHub, GitLab,
+//! Most requests were held against what their services document, the rest are as commonly known:
+//! the REST and OAuth references of GitHub, GitLab,
 //! Bitbucket and Atlassian; the API references of AWS STS, IAM, ECR and IAM Identity Center; the IAM,
 //! IAM Credentials and Security Token Service references of Google Cloud; the Microsoft identity
 //! platform and Microsoft Graph; the references of Docker Hub, `OpenAI`, Claude's workload identity

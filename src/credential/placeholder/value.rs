@@ -22,7 +22,7 @@ const LONGEST: usize = 512;
 const RANDOM_LEAST: usize = 16;
 
 /// Where libraries check what a key looks like before they use it.
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: [(&str, &str); 11] = [
     ("api.anthropic.com", "sk-ant-api03-[A-Za-z0-9]{93}AA"),
     ("api.openai.com", "sk-proj-[A-Za-z0-9]{48}"),
     ("api.github.com", "ghp_[A-Za-z0-9]{36}"),
@@ -32,7 +32,6 @@ const KNOWN: [(&str, &str); 12] = [
     ("api.stripe.com", "sk_test_[A-Za-z0-9]{24}"),
     ("huggingface.co", "hf_[A-Za-z]{34}"),
     ("generativelanguage.googleapis.com", "AIza[A-Za-z0-9]{35}"),
-    ("registry.npmjs.org", "npm_[A-Za-z0-9]{36}"),
     ("api.sendgrid.com", "SG.[A-Za-z0-9]{22}.[A-Za-z0-9]{43}"),
     ("api.groq.com", "gsk_[A-Za-z0-9]{52}"),
 ];
