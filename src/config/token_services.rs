@@ -1,12 +1,12 @@
 //! The services whose APIs are known to make tokens, and by which requests.
 //!
-//! Most requests were held against what their services document, the rest are as commonly known:
-//! the REST and OAuth references of GitHub, GitLab,
-//! Bitbucket and Atlassian; the API references of AWS STS, IAM, ECR and IAM Identity Center; the IAM,
-//! IAM Credentials and Security Token Service references of Google Cloud; the Microsoft identity
+//! Most were held against what their services document: the REST and OAuth references of GitHub,
+//! GitLab, Bitbucket and Atlassian; the API references of AWS STS, IAM, ECR and IAM Identity Center; the
+//! IAM, IAM Credentials and Security Token Service references of Google Cloud; the Microsoft identity
 //! platform and Microsoft Graph; the references of Docker Hub, `OpenAI`, Claude's workload identity
-//! federation, Slack, Stripe and Cloudflare; npm's and `PyPI`'s trusted publishing and tokens; the auth
-//! methods and engines of Vault's HTTP API; the `TokenRequest` API of Kubernetes; RFC 6749 §3.2.
+//! federation, Slack, Stripe and Cloudflare; the auth methods and engines of Vault's HTTP API; the
+//! `TokenRequest` API of Kubernetes; RFC 6749 §3.2. The rest are as commonly known: app manifests and
+//! runners, the publishing of packages.
 //! The list is for the services whose keys agents are commonly given, not for all there are.
 
 /// Where a service is.

@@ -1,10 +1,10 @@
 //! Numbers of cards, accounts and people: found by their digits, told by their checksum and
 //! by what is said before them.
 //!
-//! There is nothing fixed in them to search for. But each has seven digits in a row, or
-//! groups of them, so that four bytes at a multiple of four hold three digits and nothing
-//! else than one more or a separator. Looking at those costs nearly nothing; what stands
-//! around a hit is read once, at most fifty bytes both ways.
+//! There is nothing fixed in them to search for. But each begins with as many digits as a
+//! number or its first group has, and then ends or has a separator, or with a country and two
+//! digits. The planes of digits and capitals say where; what stands around such a place is
+//! read once, at most fifty bytes both ways.
 
 mod card;
 mod iban;

@@ -37,7 +37,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Bytes of all kinds.
+    /// Bytes of all kinds at once: nobody knows which.
     const ALL: Self = Self {
         dense: u64::MAX,
         digits: u64::MAX,
@@ -50,7 +50,7 @@ impl Block {
         base64: u64::MAX,
     };
 
-    /// With the last bytes of all kinds.
+    /// With digits and capitals in place of the last bytes.
     fn filled(mut self, last: usize) -> Self {
         let bits = !(u64::MAX >> last);
         for kind in [&mut self.digits, &mut self.upper] {
@@ -205,7 +205,7 @@ impl Planes {
     }
 
     /// As [`Planes::find`], of what the next block has a say in. Behind `end` there is nothing
-    /// if it is all, and else everything.
+    /// if that is all; else there are digits and capitals, so that what may go on is found.
     #[inline]
     #[must_use]
     pub fn find_with_next(

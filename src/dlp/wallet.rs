@@ -2,7 +2,7 @@
 //! of Base58 with a checksum.
 //!
 //! They begin with one of three letters only. But a place that is a multiple of 32 is
-//! followed by sixteen characters of each.
+//! followed by sixteen characters of each, and no block holds letters and digits alone.
 
 use super::check;
 use super::class::Class;
