@@ -72,7 +72,8 @@ fn i9_request_share() {
         let world = World::new();
         let gate = Gate::new();
         let server = holding(&world, &gate);
-        let tables = "[limits]\nrequests_per_agent = 1\n[timeouts]\nrequest_share = \"1h\"\n";
+        let tables =
+            "[limits]\nrequests_per_agent = 1\n[timeouts]\nrequest_share = \"1h\"\nhead = \"1s\"\n";
         let gateway = start(&world, tables);
         let agents = Agents::new(&world, &gateway);
         let [mut first, mut second] = [(); 2].map(|()| agents.h1(Alice, "h1.test"));
@@ -84,6 +85,10 @@ fn i9_request_share() {
         waiting(&gateway, 1.0);
         assert_eq!(well_framed_targets(&server), ["/hold"]);
         assert_eq!(agents.h1(Bob, "h1.test").get("/bob").unwrap().status, 200);
+        // Another deadline, longer than the default of this one, passes meanwhile.
+        let unfinished = agents.h1(Bob, "h1.test").exchange("GET /slow HTTP/1.1\r\n");
+        assert_eq!(unfinished.unwrap().status, 408);
+        waiting(&gateway, 1.0);
         gate.open();
         assert_eq!(first.response().unwrap().status, 200);
         assert_eq!(second.response().unwrap().status, 200);
