@@ -7,6 +7,8 @@
 //! entries say what the halves of a byte allow, and a byte is what both do (W. Muła, D. Lemire,
 //! "Faster Base64 Encoding and Decoding Using AVX2 Instructions", 2018).
 
+use super::class::bits;
+
 /// Bytes of a block.
 pub const BLOCK: usize = 64;
 
@@ -231,6 +233,27 @@ impl Planes {
                 return Some(number * BLOCK + found.trailing_zeros() as usize);
             }
             bits = u64::MAX;
+        }
+        None
+    }
+
+    /// As [`Planes::find`], of those that are wanted.
+    #[inline]
+    #[must_use]
+    pub fn find_wanted(
+        &self,
+        at: usize,
+        kind: impl Fn(&Block) -> u64,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let mut here = u64::MAX << (at % BLOCK);
+        let first = at / BLOCK;
+        for (number, block) in (first..).zip(self.blocks.get(first..)?) {
+            let mut places = bits(kind(block) & here).map(|bit| number * BLOCK + usize::from(bit));
+            if let Some(found) = places.find(|place| wanted(*place)) {
+                return Some(found);
+            }
+            here = u64::MAX;
         }
         None
     }

@@ -88,16 +88,13 @@ impl Escapes {
 
     /// Looks for an escape that hides something; the answer is whether there is one.
     fn find(&mut self, view: View<'_>) -> bool {
-        while let Some(at) = view
-            .planes
-            .find(view.place(self.next), |block| block.escapes)
+        let hides_some = |at: usize| may_hide(view.window.get(at..).unwrap_or_default());
+        while let Some(at) =
+            view.planes
+                .find_wanted(view.place(self.next), |block| block.escapes, hides_some)
         {
             let at = view.base + at as u64;
             let here = view.from(at);
-            if !may_hide(here) {
-                self.next = at + 1;
-                continue;
-            }
             match escape(here, view.ended) {
                 Escape::Open => {
                     (self.next, self.pending) = (at, Some(at));
