@@ -70,6 +70,11 @@ pub(super) fn read<'a>(
         return Read::Nothing;
     };
     let name = window.get(start..end).unwrap_or_default();
+    // What the name of a resource says of its kind: `arn:…:123456789012:secret:name`.
+    let before = window.get(start.saturating_sub(2)..start);
+    if matches!(before, Some([b'0'..=b'9', b':'])) {
+        return Read::Nothing;
+    }
     let open = |hold| {
         let start = start.saturating_sub(1);
         if ended {
@@ -478,6 +483,7 @@ mod tests {
             "token: \"550e8400-e29b-41d4-a716-446655440000\"",
             "\"integrity\": \"q7Rk2vX9mT4bL8wZ1nC6\"",
             "secret_name = \"q7Rk2vX9mT4bL8wZ1nC6\"",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:snowflake-q7Rk2v",
             "next_page_token=q7Rk2vX9mT4bL8wZ1nC6",
             "csrf_token=q7Rk2vX9mT4bL8wZ1nC6",
             "public_key=q7Rk2vX9mT4bL8wZ1nC6",

@@ -208,8 +208,10 @@ impl Numbers {
         match kind {
             Kind::Card => {
                 let real = card::is_card(number);
-                self.row.count(real, (from, to), crc32fast::hash(number));
-                real && (self.row.count >= ROW || card::is_named(view.before(from, CONTEXT)))
+                let counts = real && !is_listed(view, (from, to), number);
+                self.row.count(counts, (from, to), crc32fast::hash(number));
+                real && (counts && self.row.count >= ROW
+                    || card::is_named(view.before(from, CONTEXT)))
             }
             Kind::Iban => iban::is_iban(number),
             Kind::UsSsn => ssn::is_ssn(number) && self.tells(kind, view, from),
@@ -228,6 +230,13 @@ impl Row {
         }
         (self.last, self.end) = (sum, to);
     }
+}
+
+/// Whether the groups of a number go on a list of such groups, as the codes of characters do.
+fn is_listed(view: View<'_>, (from, to): (u64, u64), number: &[u8]) -> bool {
+    let grouped = to - from > number.len() as u64;
+    let goes_on = |edge: &[u8]| matches!(edge, [part, separator] if part.is_ascii_hexdigit() && b" -".contains(separator));
+    grouped && goes_on(view.before(from, 2))
 }
 
 fn tell(kinds: &Kinds, kind: Kind, view: View<'_>, (from, to): (u64, u64), report: Report<'_>) {

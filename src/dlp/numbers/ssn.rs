@@ -24,11 +24,13 @@ pub(super) fn is_ssn(digits: &[u8]) -> bool {
         return false;
     };
     let (group, serial) = rest.split_at(2);
-    let same = digits.iter().all(|digit| digits.first() == Some(digit));
+    // Each group of one digit, as in examples.
+    let same = |group: &[u8]| group.iter().all(|digit| group.first() == Some(digit));
+    let example = same(area) && same(group) && same(serial);
     !matches!(area, b"000" | b"666" | [b'9', ..])
         && group != b"00"
         && serial != b"0000"
-        && !same
+        && !example
         && !PUBLIC.contains(&digits)
 }
 

@@ -92,6 +92,7 @@ fn what_only_looks_like_one_is_none() {
         "GB82WEST12345698765432",
         "call 536-22-8726",
         "ssn 666-22-8726",
+        "ssn 111-22-3333",
         "ssn 536-00-8726",
         "ssn 123-45-6789",
         "ssn 536-22 8726",
@@ -117,6 +118,14 @@ fn several_cards_in_a_row_need_no_name() {
     assert_eq!(found(&format!("{}\n", made[0]).repeat(20)), []);
     let mixed = made.join("\n4539148803436468\n");
     assert_eq!(found(&mixed), []);
+    // Nor are codes of characters, whatever their sums say.
+    let grouped = made.iter().map(|card| {
+        let groups = card.as_bytes().chunks(4).map(String::from_utf8_lossy);
+        groups.collect::<Vec<_>>().join(" ")
+    });
+    let grouped: Vec<String> = grouped.collect();
+    assert_eq!(found_everywhere(&grouped.join("\n")).len(), made.len() - 5);
+    assert_eq!(found(&format!("420E {}", grouped.join(" "))), []);
 }
 
 #[test]
