@@ -446,7 +446,7 @@ fn may_be(view: View<'_>, at: u64) -> bool {
 }
 
 /// Whether one of these words stands in the text, in lower case or as one part of a name:
-/// `card_number`, `cardNumber`, `CARD`, and not `discard`.
+/// `card_number`, `cardNumber`, `CARD`, and not `discard` nor `259CC`.
 fn names(text: &[u8], words: &[&[u8]]) -> bool {
     let mut word = Vec::new();
     let mut last = 0_u8;
@@ -461,6 +461,9 @@ fn names(text: &[u8], words: &[&[u8]]) -> bool {
             end(&mut word);
         }
         if byte.is_ascii_alphabetic() {
+            if word.is_empty() && last.is_ascii_digit() {
+                word.push(last);
+            }
             word.push(byte.to_ascii_lowercase());
         }
         last = *byte;

@@ -126,6 +126,7 @@ fn several_cards_in_a_row_need_no_name() {
     let grouped: Vec<String> = grouped.collect();
     assert_eq!(found_everywhere(&grouped.join("\n")).len(), made.len() - 5);
     assert_eq!(found(&format!("420E {}", grouped.join(" "))), []);
+    assert_eq!(found("259CC 7AEC\n4201 4202 4203 4204 4205"), []);
 }
 
 #[test]
