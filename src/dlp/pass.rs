@@ -58,7 +58,7 @@ pub type Report<'a> = &'a mut dyn FnMut(Finding, &[u8]);
 pub struct Pass {
     /// The last bytes.
     window: Vec<u8>,
-    /// What kind of byte stands where in it.
+    /// What kind of byte stands where in it, until it is forgotten.
     planes: Planes,
     /// How many bytes came before the window: whole blocks of the planes.
     base: u64,
@@ -75,7 +75,6 @@ impl Pass {
     /// dropped by [`Pass::forget`].
     pub fn push(&mut self, engine: &Engine, slice: &[u8], report: Report<'_>) {
         self.window.extend_from_slice(slice);
-        self.planes.update(&self.window);
         self.look(engine, false, report);
     }
 
@@ -110,6 +109,7 @@ impl Pass {
     }
 
     fn look(&mut self, engine: &Engine, ended: bool, report: Report<'_>) {
+        self.planes = Planes::of(&self.window);
         let window = self.window.as_slice();
         let mut still_open = Vec::new();
         let mut settle = |verdict: Verdict| match verdict {
@@ -142,11 +142,11 @@ impl Pass {
         let needed = self.searches.needed_from().saturating_sub(self.base);
         let past = past.min(usize::try_from(needed).unwrap_or(past));
         let drop = oldest.unwrap_or(past).min(past) / BLOCK * BLOCK;
+        self.planes = Planes::default();
         if drop == 0 {
             return;
         }
         self.window.drain(..drop);
-        self.planes.forget(drop);
         self.base += drop as u64;
         self.place.forget(drop);
         for candidate in &mut self.open {

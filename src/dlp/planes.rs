@@ -7,6 +7,9 @@
 //! entries say what the halves of a byte allow, and a byte is what both do (W. Muła, D. Lemire,
 //! "Faster Base64 Encoding and Decoding Using AVX2 Instructions", 2018).
 
+use std::cell::Cell;
+use std::mem;
+
 use super::class::bits;
 
 /// Bytes of a block.
@@ -167,36 +170,35 @@ const OTHER: Tables = tables(&[
     (&[2], &[11, 13, 15]),
 ]);
 
-/// The planes of a window that moves on by whole blocks.
+/// The planes of a window. Their memory is the thread's: a stream that waits has none.
 #[derive(Debug, Default)]
 pub struct Planes {
     blocks: Vec<Block>,
-    /// So many of them are of 64 bytes.
-    whole: usize,
+}
+
+thread_local! {
+    /// Of the last planes that were dropped.
+    static MEMORY: Cell<Vec<Block>> = const { Cell::new(Vec::new()) };
+}
+
+impl Drop for Planes {
+    fn drop(&mut self) {
+        let mut blocks = mem::take(&mut self.blocks);
+        if blocks.capacity() > 0 {
+            blocks.clear();
+            // When the thread ends it may be gone.
+            let _ = MEMORY.try_with(|memory| memory.set(blocks));
+        }
+    }
 }
 
 impl Planes {
-    /// Those of a window that does not move.
+    /// Those of a window.
     #[must_use]
     pub fn of(window: &[u8]) -> Self {
-        let mut planes = Self::default();
-        planes.update(window);
-        planes
-    }
-
-    /// Looks at what is new at the end of the window.
-    pub fn update(&mut self, window: &[u8]) {
-        self.blocks.truncate(self.whole);
-        let new = window.get(self.whole * BLOCK..).unwrap_or_default();
-        read(new, &mut self.blocks);
-        self.whole = window.len() / BLOCK;
-    }
-
-    /// So many bytes of the window are gone, which are whole blocks.
-    pub fn forget(&mut self, bytes: usize) {
-        let blocks = (bytes / BLOCK).min(self.blocks.len());
-        self.blocks.drain(..blocks);
-        self.whole = self.whole.saturating_sub(blocks);
+        let mut blocks = MEMORY.try_with(Cell::take).unwrap_or_default();
+        read(window, &mut blocks);
+        Self { blocks }
     }
 
     /// The block of that number; one without any byte where there is none.
@@ -468,24 +470,6 @@ mod tests {
                 assert_eq!(has(block.dense), dense, "{byte}");
             }
             assert_eq!(plain(bytes.first_chunk().unwrap()), block);
-        }
-    }
-
-    #[test]
-    fn a_window_that_moves_has_the_planes_of_one_that_does_not() {
-        let text: Vec<u8> = (0..1000_u32).map(|n| (n * 7919 % 251) as u8).collect();
-        for step in [1, 7, 63, 64, 65, 200] {
-            let (mut planes, mut window, mut gone) = (Planes::default(), Vec::new(), 0);
-            for part in text.chunks(step) {
-                window.extend_from_slice(part);
-                planes.update(&window);
-                let expected = Planes::of(&text[gone..gone + window.len()]);
-                assert_eq!(planes.blocks, expected.blocks);
-                let drop = window.len() / 3 / BLOCK * BLOCK;
-                window.drain(..drop);
-                planes.forget(drop);
-                gone += drop;
-            }
         }
     }
 }
