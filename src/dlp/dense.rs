@@ -130,14 +130,26 @@ impl Marks {
     }
 }
 
+/// More bytes than these hardly change the chance.
+const TOLD: usize = 64;
+
 /// The chance that bytes of these classes, one after the other, hold no marks. Each class
 /// stands for any of its bytes.
 #[must_use]
 pub fn chance_without_marks(classes: &[Class]) -> f64 {
+    let classes = classes.get(..TOLD).unwrap_or(classes);
     if has_signs(classes) {
         return 0.0;
     }
-    let kinds: Vec<Shares> = classes.iter().map(Shares::of).collect();
+    let mut kinds: Vec<Shares> = Vec::with_capacity(classes.len());
+    for (class, before) in classes
+        .iter()
+        .zip([None].into_iter().chain(classes.iter().map(Some)))
+    {
+        // Most classes come many times in a row.
+        let same = kinds.last().filter(|_| before == Some(class)).copied();
+        kinds.push(same.unwrap_or_else(|| Shares::of(class)));
+    }
     // What is no digit is a capital then.
     let capital = |shares: &Shares| shares.lower + shares.others == 0.0;
     if kinds.windows(CAPITALS).any(|row| row.iter().all(capital)) {
@@ -160,6 +172,7 @@ fn has_signs(classes: &[Class]) -> bool {
 }
 
 /// Which shares of a class are what: of those that are no digits, all but the first.
+#[derive(Clone, Copy)]
 struct Shares {
     /// Digits, and zero.
     digits: f64,

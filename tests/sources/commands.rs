@@ -66,7 +66,7 @@ fn a_program_is_asked_again_before_the_key_it_printed_ends() {
         let gateway = world
             .gateway_builder(CONFIG)
             .rule("rules.toml", &rules(&source))
-            .secret("canary", &session("ASIAONE", &after(5)))
+            .secret("canary", &session("ASIAONE", &after(12)))
             .start();
         assert_eq!(get(&world, &gateway).status, 200, "{}", gateway.log());
         let signed = |id: &str| {

@@ -89,7 +89,7 @@ fn one_grant_serves_many_requests_and_nothing_of_it_reaches_the_agent() {
 fn a_token_is_replaced_before_it_ends() {
     inside(|| {
         let world = World::new();
-        let login = login(&world, grants(2));
+        let login = login(&world, grants(6));
         let server = api(&world, |_| Answer::ok("token-1-canary"));
         let gateway = world
             .gateway_builder(CONFIG)

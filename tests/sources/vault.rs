@@ -289,7 +289,7 @@ fn a_lease_is_prolonged_while_that_works_and_then_replaced() {
             "username": "a", "password": "b", "verify_connection": false,
         });
         bao.ask("POST", "rabbitmq/config/connection", connection);
-        let lease = json!({ "ttl": 2, "max_ttl": 6 });
+        let lease = json!({ "ttl": 5, "max_ttl": 15 });
         bao.ask("POST", "rabbitmq/config/lease", lease);
         let role = json!({ "vhosts": "{\"/\":{\"read\":\".*\"}}" });
         bao.ask("POST", "rabbitmq/roles/app", role);
