@@ -1,6 +1,6 @@
 //! The search for anchors: which places of the bytes are worth a second look.
 //!
-//! Tokens stand in dense runs, and in nearly all of these stand words: see [`super::dense`].
+//! Tokens stand in dense runs, and in nearly all of these stand words: see `dense.rs`.
 //! What is left, a twentieth of clean traffic, is looked at.
 //!
 //! Every shape has four neighbouring bytes that are nearly fixed. Three neighbours make a
@@ -369,7 +369,7 @@ mod tests {
                 let text = [&vec![b'.'; before][..], b"ghp_", &vec![b'.'; after]].concat();
                 let mut hits = Vec::new();
                 map.scan(&text, (0, text.len() - 2), &mut |at, entry| {
-                    hits.push((at, entry.offset))
+                    hits.push((at, entry.offset));
                 });
                 let odd = before % 2;
                 assert_eq!(hits, [(before + odd, u16::try_from(odd).unwrap())]);
