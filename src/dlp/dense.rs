@@ -300,7 +300,8 @@ impl Walk {
         let between = !dense & here | dense & !around;
         let from = (block.assigns & here) << 1 | self.assigned << first;
         let (sum, assigned) = between.overflowing_add(from & between);
-        let reached = (sum | from) & !between;
+        // As in `"name"=value`, the run may begin with it.
+        let reached = ((sum | from) & !between) | block.assigns;
         let values = runs & !(runs << 1 | goes_on) & reached & there;
         let marks = Marks::of(block, next, (self.lower, self.upper));
         let worth = marks.worth(runs, (goes_on, self.worth), next, (follows, known));

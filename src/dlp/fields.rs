@@ -22,6 +22,8 @@ const PASSWORD_MIN: usize = 12;
 /// Most spaces in a row between name and value, and characters that escape a quote.
 const SPACES: usize = 12;
 const ESCAPES: usize = 3;
+/// What is between a name and its value is read within so many bytes.
+const FAR: usize = 128;
 /// A value of which less is there is not held back.
 const TELLING: usize = 8;
 
@@ -92,11 +94,19 @@ pub(super) fn read<'a>(
     if !is_last(anchors, window, at, end) {
         return Read::Nothing;
     }
+    // With so few bytes behind the name, more may be read in another way.
+    let nothing = || {
+        if window.len() - end < FAR {
+            open(None)
+        } else {
+            Read::Nothing
+        }
+    };
     let mut reader = Reader { window, at: end };
     let quote = match reader.between() {
         Some(Between::Value(quote)) => quote,
         Some(Between::Open) => return open(None),
-        None => return Read::Nothing,
+        None => return nothing(),
     };
     let from = reader.at;
     let value = reader.value(sort, quote);
@@ -107,13 +117,13 @@ pub(super) fn read<'a>(
     }
     match rest.first() {
         None if !ended => return open((value.len() >= TELLING).then_some(from)),
-        Some(next) if !ends(*next, quote) => return Read::Nothing,
+        Some(next) if !ends(*next, quote) => return nothing(),
         Some(_) | None => {}
     }
     if is_secret(value, sort) {
         return Read::Found { from, to };
     }
-    Read::Nothing
+    nothing()
 }
 
 /// Where the name around an anchor begins and ends.
@@ -438,6 +448,21 @@ mod tests {
         all
     }
 
+    /// How many are found of what comes in pieces of so many bytes.
+    fn pieces(text: &str, size: usize) -> usize {
+        let engine = engine();
+        let mut all = std::collections::BTreeSet::new();
+        let mut report = |finding: Finding, _: &[u8]| {
+            all.insert(finding.start);
+        };
+        let mut stream = Stream::new();
+        for piece in text.as_bytes().chunks(size) {
+            stream.push(&engine, piece, &mut report);
+        }
+        stream.finish(&engine, &mut report);
+        all.len()
+    }
+
     #[test]
     fn values_are_found_in_every_way_to_write_a_field() {
         for text in [
@@ -464,10 +489,14 @@ mod tests {
             "line\\npassword=VALUE\\nmore",
             "SECRET_KEY = b'VALUE'",
             "auth_token_v2=VALUE",
+            "\"token\"=VALUE;",
         ] {
             for before in ["", " ", "ab ", "abc "] {
                 let text = format!("{before}{}", text.replace("VALUE", VALUE));
                 assert_eq!(found(&text), [VALUE], "{text}");
+                for size in [1, 2, 3, 7] {
+                    assert_eq!(pieces(&text, size), 1, "{text} in pieces of {size}");
+                }
             }
         }
     }
@@ -509,6 +538,7 @@ mod tests {
             format!("{{\"note\":1,\"client_secret\": \"{VALUE}\"}}"),
             format!("a\\napi_key={VALUE}&b"),
             format!("password: {VALUE}"),
+            format!("- name: AUTH_TOKEN\n  value: {VALUE}\n"),
         ] {
             let value = text.find(VALUE).unwrap();
             for cut in 0..text.len() {

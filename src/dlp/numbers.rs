@@ -449,26 +449,28 @@ fn may_be(view: View<'_>, at: u64) -> bool {
 /// `card_number`, `cardNumber`, `CARD`, and not `discard` nor `259CC`.
 fn names(text: &[u8], words: &[&[u8]]) -> bool {
     let mut word = Vec::new();
-    let mut last = 0_u8;
+    let (mut last, mut before) = (0_u8, 0_u8);
     let mut hit = false;
-    let mut end = |word: &mut Vec<u8>| {
-        hit |= words.contains(&word.as_slice());
+    let mut end = |word: &mut Vec<u8>, before: u8| {
+        // So short, it is hexadecimal.
+        let part = word.len() <= 2 && before.is_ascii_digit();
+        hit |= !part && words.contains(&word.as_slice());
         word.clear();
     };
     for byte in text {
         let new = byte.is_ascii_uppercase() && last.is_ascii_lowercase();
         if new || !byte.is_ascii_alphabetic() {
-            end(&mut word);
+            end(&mut word, before);
         }
         if byte.is_ascii_alphabetic() {
-            if word.is_empty() && last.is_ascii_digit() {
-                word.push(last);
+            if word.is_empty() {
+                before = last;
             }
             word.push(byte.to_ascii_lowercase());
         }
         last = *byte;
     }
-    end(&mut word);
+    end(&mut word, before);
     hit
 }
 

@@ -9,8 +9,7 @@
 //! stays in the first-level cache; no look-up depends on the one before, so the processor
 //! runs many at a time. On clean traffic almost none hits.
 
-use super::class::bits;
-use super::dense::{Walk, is_dense};
+use super::dense::{RUN, Walk, is_dense};
 use super::planes::{BLOCK, Planes};
 
 /// Bytes of a gram.
@@ -236,25 +235,31 @@ impl Prefilter {
         }
         place.bare = last.max(place.bare).min(end);
         let start = place.next;
-        let mut walk = Walk::after(window.get(..start).unwrap_or_default());
+        let before = window.get(..start).unwrap_or_default();
+        let mut walk = Walk::after(before);
+        // Where the run before began and where it ended.
+        let mut run = match before.last() {
+            Some(byte) if is_dense(*byte) => (place.tail.0, start),
+            _ => (start, start),
+        };
         let mut first = start % BLOCK;
         let mut block = planes.block(start / BLOCK);
         for at in (start - first..end).step_by(BLOCK) {
             let next = planes.block(at / BLOCK + 1);
             let found = walk.step(&block, &next, (first, end - at));
-            for bit in bits(found.values) {
-                let before = found.marked & !(u64::MAX << bit);
-                place.seen = end_of(at, before).unwrap_or(place.seen);
-                self.name(window, at + usize::from(bit), place, hit);
-            }
-            for run in Spans(found.marked) {
-                let (from, to) = run.within(at);
+            for span in Spans(found.marked) {
+                let (from, to) = span.within(at);
+                if found.values >> span.0 & 1 == 1 {
+                    self.name(window, from, place, hit);
+                }
+                run = (if from == run.1 { run.0 } else { from }, to);
                 let places = (from.next_multiple_of(2), to.min(last));
                 self.marked.scan(window, places, hit);
-                if to < end {
+                // A short one is none; its name may stand before it.
+                if to < end && to - run.0 >= RUN {
                     place.seen = to;
                 } else {
-                    place.tail = places;
+                    place.tail = (run.0.next_multiple_of(2), places.1);
                 }
             }
             if let Some(dense) = &self.dense {
@@ -320,12 +325,6 @@ impl Span {
         let from = block + self.0 as usize;
         (from, from + self.1 as usize)
     }
-}
-
-/// Where the last of these bytes of a block ends.
-#[inline]
-fn end_of(block: usize, bits: u64) -> Option<usize> {
-    (bits != 0).then(|| block + BLOCK - bits.leading_zeros() as usize)
 }
 
 #[inline]
