@@ -25,7 +25,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
-use portreeve::audit::Record;
+use portreeve::audit::{Draft, Record};
 use portreeve::ca::{CertificateAuthority, LeafSettings, Leaves};
 use portreeve::config::{Env, load};
 use portreeve::credential::Store;
@@ -454,12 +454,13 @@ fn record(criterion: &mut Criterion) {
         first_byte_duration: Some(Duration::from_micros(990)),
         ..Record::default()
     };
-    let mut line = Vec::with_capacity(2048);
+    let (mut draft, mut lines) = (Draft::default(), Vec::with_capacity(2048));
     criterion.bench_function("record", |bench| {
         bench.iter(|| {
-            line.clear();
-            record.write_line(&mut line);
-            line.len()
+            lines.clear();
+            draft.write(&record);
+            draft.append(7, &mut lines);
+            lines.len()
         });
     });
 }

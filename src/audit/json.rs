@@ -1,12 +1,17 @@
 //! JSON of which one record is one printable line, whatever an agent put into a value.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use itoa::Integer;
+use serde::Serialize;
 use serde_json::ser::Formatter;
 
-/// One object on one line, written to where it will stand.
+/// One object on one line, written to where it will stand. Keys are the gateway's own words,
+/// in which there is nothing to escape; one without a value is left out.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
     begun: bool,
@@ -18,27 +23,129 @@ impl<'a> Line<'a> {
         Self { out, begun: false }
     }
 
-    /// Any value. Keys are the gateway's own words, in which there is nothing to escape.
-    pub(super) fn put(
-        &mut self,
-        key: &str,
-        value: &(impl Serialize + ?Sized),
-    ) -> serde_json::Result<()> {
+    /// A key whose value is put in later; where that will stand.
+    pub(super) fn hole(&mut self, key: &str) -> usize {
         self.key(key);
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Printable);
-        value.serialize(&mut serializer)
+        self.out.len()
+    }
+
+    /// A text of the gateway's own, in which there is nothing to escape either.
+    pub(super) fn word(&mut self, key: &str, word: Option<&str>) {
+        if let Some(word) = word {
+            self.key(key);
+            self.quoted(word);
+        }
     }
 
     /// A text of at most so many bytes. Nearly all are plain ASCII, and copied.
-    pub(super) fn text(&mut self, key: &str, text: &str, bytes: usize) -> serde_json::Result<()> {
-        if text.len() > bytes || !is_plain(text) {
-            return self.put(key, &Capped { text, bytes });
-        }
+    pub(super) fn text(&mut self, key: &str, text: Option<&str>, bytes: usize) {
+        let Some(text) = text else {
+            return;
+        };
         self.key(key);
+        if text.len() <= bytes && is_plain(text) {
+            return self.quoted(text);
+        }
+        let start = self.out.len();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Printable);
+        if cut(text, bytes).serialize(&mut serializer).is_err() {
+            // Writing to a vector does not fail.
+            self.out.truncate(start);
+            self.out.extend_from_slice(b"null");
+        }
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, key: &str, number: Option<impl Integer>) {
+        if let Some(number) = number {
+            self.key(key);
+            self.digits(number);
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&mut self, key: &str, truth: Option<bool>) {
+        if let Some(truth) = truth {
+            self.key(key);
+            let word: &[u8] = if truth { b"true" } else { b"false" };
+            self.out.extend_from_slice(word);
+        }
+    }
+
+    /// An address, as text.
+    pub(super) fn address(&mut self, key: &str, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            self.key(key);
+            self.out.push(b'"');
+            self.ip(address);
+            self.out.push(b'"');
+        }
+    }
+
+    /// Address and port, as text.
+    pub(super) fn endpoint(&mut self, key: &str, endpoint: Option<SocketAddr>) {
+        let Some(endpoint) = endpoint else {
+            return;
+        };
+        self.key(key);
+        self.out.push(b'"');
+        if endpoint.is_ipv4() {
+            self.ip(endpoint.ip());
+            self.out.push(b':');
+            self.digits(endpoint.port());
+        } else {
+            // Writing to a vector does not fail.
+            let _ = write!(self.out, "{endpoint}");
+        }
+        self.out.push(b'"');
+    }
+
+    /// Seconds, to the microsecond: further digits would mean nothing.
+    pub(super) fn seconds(&mut self, key: &str, duration: Option<Duration>) {
+        let Some(duration) = duration else {
+            return;
+        };
+        self.key(key);
+        self.digits(duration.as_secs());
+        self.out.push(b'.');
+        let mut micros = duration.subsec_micros();
+        let mut digits = [b'0'; 6];
+        for digit in digits.iter_mut().rev() {
+            // Below ten, so it fits.
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        let [first, rest @ ..] = digits;
+        self.out.push(first);
+        let end = rest.iter().rposition(|digit| *digit != b'0');
+        let shown = end.and_then(|end| rest.get(..=end));
+        self.out.extend_from_slice(shown.unwrap_or_default());
+    }
+
+    fn quoted(&mut self, text: &str) {
         self.out.push(b'"');
         self.out.extend_from_slice(text.as_bytes());
         self.out.push(b'"');
-        Ok(())
+    }
+
+    fn digits(&mut self, number: impl Integer) {
+        let mut buffer = itoa::Buffer::new();
+        self.out.extend_from_slice(buffer.format(number).as_bytes());
+    }
+
+    fn ip(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let [first, rest @ ..] = address.octets();
+                self.digits(first);
+                for octet in rest {
+                    self.out.push(b'.');
+                    self.digits(octet);
+                }
+            }
+            // Writing to a vector does not fail.
+            IpAddr::V6(address) => drop(write!(self.out, "{address}")),
+        }
     }
 
     /// The end of the object and of the line.
@@ -63,30 +170,23 @@ fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |all, byte| all & plain(byte))
 }
 
-/// A string of at most so many bytes; what is longer is cut and ends with `…`.
-struct Capped<'a> {
-    text: &'a str,
-    bytes: usize,
-}
-
 /// Ends a value that was cut.
 const ELLIPSIS: char = '\u{2026}';
 
-impl Serialize for Capped<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.text.len() <= self.bytes {
-            return serializer.serialize_str(self.text);
-        }
-        let mut end = self.bytes;
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (kept, _) = self.text.split_at(end);
-        let mut cut = String::with_capacity(end + ELLIPSIS.len_utf8());
-        cut.push_str(kept);
-        cut.push(ELLIPSIS);
-        serializer.serialize_str(&cut)
+/// At most so many bytes; what is longer is cut and ends with `…`.
+fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return Cow::Borrowed(text);
     }
+    let mut end = bytes;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let (kept, _) = text.split_at(end);
+    let mut cut = String::with_capacity(end + ELLIPSIS.len_utf8());
+    cut.push_str(kept);
+    cut.push(ELLIPSIS);
+    Cow::Owned(cut)
 }
 
 /// Writes compact JSON and escapes also what JSON would let stand but a terminal, a pager or

@@ -9,6 +9,7 @@
 //! requests are refused (or, if the operator chose so, pass uncounted by the file but
 //! counted), and what still runs keeps its place in the queue.
 
+mod draft;
 mod file;
 mod json;
 pub mod keys;
@@ -19,6 +20,7 @@ mod record;
 mod state;
 mod writer;
 
+pub use self::draft::Draft;
 pub use self::keys::KEYS;
 pub use self::kind::{Gap, GapCause, Kind};
 pub use self::log::{Log, Settings, Slot, Unwritten};

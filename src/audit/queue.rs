@@ -1,24 +1,25 @@
 //! What stands between those who record and the one thread that writes.
 //!
-//! One lock over a few numbers and a bounded queue. It is held for a handful of
-//! instructions by each side; nothing is written, allocated in bulk or waited for under it
-//! except by the writer, which gives it up while it waits.
+//! One lock over a few numbers and the lines that wait. It is held for a handful of
+//! instructions by each side, of which copying a line is the most; nothing is written or
+//! waited for under it except by the writer, which gives it up while it waits.
 
 mod work;
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use uuid::Uuid;
 
 pub(super) use self::work::{Due, Work};
+use super::draft::Draft;
 use super::file::Sink;
 use super::record::Record;
 use super::state::{State, WhenUnwritable};
 use crate::error::{Reason, Refusal};
 
-/// Most records of one batch, so that a long queue is not held twice in memory.
+/// So many records are worth a write at once.
 const BATCH: usize = 1_024;
 /// Places beyond the capacity for the gateway's own records, of which it writes few.
 const NOTES: usize = 64;
@@ -34,7 +35,10 @@ pub(super) struct Queue {
 }
 
 struct Inner {
-    records: VecDeque<Record>,
+    /// Whole lines.
+    lines: Vec<u8>,
+    /// How many.
+    records: usize,
     /// Slots given out and not yet used.
     reserved: usize,
     /// Records that the writer took and has not written.
@@ -100,7 +104,8 @@ impl Queue {
     pub(super) fn new(capacity: usize, when_unwritable: WhenUnwritable, sequence: u64) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                records: VecDeque::new(),
+                lines: Vec::new(),
+                records: 0,
                 reserved: 0,
                 writing: 0,
                 sequence,
@@ -167,24 +172,26 @@ impl Queue {
 
     /// Queues the record of a slot.
     pub(super) fn push(&self, record: Record, reserved: bool) {
-        let record = complete(record);
-        let mut inner = self.inner.lock();
-        inner.reserved -= usize::from(reserved);
-        let room = reserved || inner.used() < self.capacity;
-        self.enqueue(inner, record, room);
+        drafted(record, |draft| {
+            let mut inner = self.inner.lock();
+            inner.reserved -= usize::from(reserved);
+            let room = reserved || inner.used() < self.capacity;
+            self.enqueue(inner, draft, room);
+        });
     }
 
     /// Queues a record of the gateway itself, which needs no slot.
     pub(super) fn note(&self, record: Record) {
-        let record = complete(record);
-        let inner = self.inner.lock();
-        let room = inner.used() < self.capacity + NOTES;
-        self.enqueue(inner, record, room);
+        drafted(record, |draft| {
+            let inner = self.inner.lock();
+            let room = inner.used() < self.capacity + NOTES;
+            self.enqueue(inner, draft, room);
+        });
     }
 
-    fn enqueue(&self, mut inner: MutexGuard<'_, Inner>, record: Record, room: bool) {
+    fn enqueue(&self, mut inner: MutexGuard<'_, Inner>, draft: &Draft, room: bool) {
         if room && inner.phase.takes() {
-            inner.number(record);
+            inner.number(draft);
         } else {
             // A number is used up all the same: the hole shows in the file.
             inner.sequence += 1;
@@ -194,7 +201,7 @@ impl Queue {
         // The writer gathers for a while on its own; it is woken only where it sleeps for
         // good, or where waiting on would fill the queue.
         let hurry = BATCH.min(self.capacity / 2).max(1);
-        if inner.idle || inner.records.len() == hurry {
+        if inner.idle || inner.records == hurry {
             inner.idle = false;
             self.work.notify_one();
         }
@@ -233,7 +240,7 @@ impl Queue {
                 break;
             }
         }
-        inner.records.len() + inner.writing
+        inner.records + inner.writing
     }
 
     /// Waits until the writer has tried to write once.
@@ -247,7 +254,7 @@ impl Queue {
     pub(super) fn state(&self) -> State {
         let inner = self.inner.lock();
         State {
-            queued: inner.records.len() + inner.writing,
+            queued: inner.records + inner.writing,
             reserved: inner.reserved,
             capacity: self.capacity,
             unwritable_since: inner.unwritable,
@@ -261,19 +268,25 @@ impl Queue {
 
 impl Inner {
     fn used(&self) -> usize {
-        self.reserved + self.records.len() + self.writing
+        self.reserved + self.records + self.writing
     }
 
-    fn number(&mut self, mut record: Record) {
+    fn number(&mut self, draft: &Draft) {
         self.sequence += 1;
-        record.sequence = self.sequence;
-        self.records.push_back(record);
+        draft.append(self.sequence, &mut self.lines);
+        self.records += 1;
     }
 }
 
-/// Fills in what every record has.
-fn complete(mut record: Record) -> Record {
+/// The line of a record, in which what every record has is filled in.
+fn drafted<T>(mut record: Record, then: impl FnOnce(&Draft) -> T) -> T {
+    thread_local! {
+        static DRAFT: RefCell<Draft> = RefCell::default();
+    }
     record.time.get_or_insert_with(SystemTime::now);
     record.id.get_or_insert_with(Uuid::now_v7);
-    record
+    DRAFT.with_borrow_mut(|draft| {
+        draft.write(&record);
+        then(draft)
+    })
 }

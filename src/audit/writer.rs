@@ -93,10 +93,8 @@ impl Writer {
                 gather: self.pace.gather,
             };
             match self.queue.next(due) {
-                Work::Write(records) => {
-                    for record in records {
-                        record.write_line(&mut self.pending);
-                    }
+                Work::Write => {
+                    self.queue.take(&mut self.pending);
                     self.write();
                 }
                 Work::Switch(sink) => self.switch(sink),

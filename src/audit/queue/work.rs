@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{BATCH, Inner, Phase, Queue, complete};
+use super::{BATCH, Inner, Phase, Queue, drafted};
 use crate::audit::file::Sink;
 use crate::audit::kind::{Gap, GapCause, Kind};
 use crate::audit::record::Record;
@@ -21,7 +21,8 @@ pub(in crate::audit) struct Due {
 
 /// What the writer does next.
 pub(in crate::audit) enum Work {
-    Write(Vec<Record>),
+    /// Lines wait to be taken.
+    Write,
     Switch(Box<dyn Sink>),
     Retry,
     Sync,
@@ -46,7 +47,7 @@ impl Queue {
             }
             let step = match due.retry {
                 Some(retry) => inner.while_failing(retry),
-                None if inner.records.is_empty() => inner.without_records(due.sync),
+                None if inner.records == 0 => inner.without_records(due.sync),
                 None => {
                     let until = *gather.get_or_insert_with(|| Instant::now() + due.gather);
                     inner.with_records(until, BATCH.min(self.capacity / 2))
@@ -62,6 +63,17 @@ impl Queue {
         }
     }
 
+    /// Moves all lines that wait to the end of `pending`.
+    pub(in crate::audit) fn take(&self, pending: &mut Vec<u8>) {
+        let mut inner = self.inner.lock();
+        inner.writing += std::mem::take(&mut inner.records);
+        if pending.is_empty() {
+            std::mem::swap(pending, &mut inner.lines);
+        } else {
+            pending.append(&mut inner.lines);
+        }
+    }
+
     /// Everything taken so far is in the file.
     pub(in crate::audit) fn written(&self) {
         let mut inner = self.inner.lock();
@@ -70,12 +82,13 @@ impl Queue {
         inner.tried = true;
         if inner.untold > 0 && inner.phase.takes() {
             let lost = std::mem::take(&mut inner.untold);
-            inner.number(complete(Record::gap(Gap {
+            let gap = Record::gap(Gap {
                 cause: GapCause::Dropped,
                 last_sequence: None,
                 torn: None,
                 lost: Some(lost),
-            })));
+            });
+            drafted(gap, |draft| inner.number(draft));
         }
         self.progress.notify_all();
     }
@@ -109,7 +122,7 @@ impl Queue {
             Phase::Closing(_) | Phase::Stopped(_) | Phase::Closed => Phase::Closed,
             Phase::Open | Phase::Dead => Phase::Dead,
         };
-        let missing = (inner.records.len() + inner.writing) as u64;
+        let missing = (inner.records + inner.writing) as u64;
         inner.lost += missing;
         self.progress.notify_all();
         drop(inner);
@@ -136,10 +149,10 @@ impl Inner {
         }
     }
 
-    fn with_records(&mut self, gather: Instant, enough: usize) -> Step {
-        let enough = self.records.len() >= enough || self.phase.deadline().is_some();
+    fn with_records(&self, gather: Instant, enough: usize) -> Step {
+        let enough = self.records >= enough || self.phase.deadline().is_some();
         if enough || Instant::now() >= gather {
-            Step::Do(Work::Write(self.take()))
+            Step::Do(Work::Write)
         } else {
             Step::Wait(Some(gather))
         }
@@ -162,27 +175,23 @@ impl Inner {
         }
     }
 
-    fn take(&mut self) -> Vec<Record> {
-        let count = self.records.len().min(BATCH);
-        self.writing += count;
-        self.records.drain(..count).collect()
-    }
-
     /// Queues the stop record, and before it what will be missing.
     fn stop(&mut self, deadline: Instant) {
         if self.reserved > 0 {
             let lost = Some(self.reserved as u64);
-            self.number(complete(Record::gap(Gap {
+            let gap = Record::gap(Gap {
                 cause: GapCause::Unfinished,
                 last_sequence: None,
                 torn: None,
                 lost,
-            })));
+            });
+            drafted(gap, |draft| self.number(draft));
         }
-        self.number(complete(Record {
+        let stop = Record {
             gateway_version: Some(env!("CARGO_PKG_VERSION")),
             ..Record::new(Kind::Stop)
-        }));
+        };
+        drafted(stop, |draft| self.number(draft));
         self.phase = Phase::Stopped(deadline);
     }
 }

@@ -1,15 +1,21 @@
 //! What a line of the log looks like.
 
-use std::time::UNIX_EPOCH;
+use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::Value;
 
 use super::*;
-use crate::audit::{GapCause, KEYS};
+use crate::audit::record::Messages;
+use crate::audit::{Gap, GapCause, KEYS, Kind};
+use crate::name::{Authority, ClientAddr, Origin};
 
 fn line(record: &Record) -> String {
-    let mut line = Vec::new();
-    record.write_line(&mut line);
+    let (mut draft, mut line) = (Draft::default(), Vec::new());
+    // What was there before must not show.
+    draft.write(&full());
+    draft.write(record);
+    draft.append(7, &mut line);
     String::from_utf8(line).unwrap()
 }
 
@@ -18,7 +24,6 @@ fn full() -> Record {
     Record {
         time: Some(UNIX_EPOCH + Duration::from_micros(1_767_323_045_000_042)),
         id: Some(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001)),
-        sequence: 7,
         kind: Kind::Request,
         agent: Some(AgentName::new("builder")),
         verdict: Some(Verdict::Allow),
@@ -128,7 +133,7 @@ fn absent_fields_are_left_out() {
     let line = line(&Record::new(Kind::Stop));
     assert_eq!(
         line,
-        "{\"portreeve.record.sequence\":0,\"portreeve.record.kind\":\"stop\"}\n"
+        "{\"portreeve.record.sequence\":7,\"portreeve.record.kind\":\"stop\"}\n"
     );
 }
 
