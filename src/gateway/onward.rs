@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use crate::http::body::Body;
 use crate::http::redact::Agentward;
 use crate::http::responder::Responder;
-use crate::http::upstream::{Arrived, Exchange, Key, Outgoing, Switched};
+use crate::http::upstream::{Arrived, Exchange, Key, Outgoing, Parts, Switched};
 use crate::http::websocket::Offer;
 use crate::policy::Scheme;
 use crate::tls::UpstreamTls;
@@ -95,6 +95,10 @@ impl<'r> Onward<'_, 'r> {
             return Ok(None);
         }
         outgoing.passed.reset();
-        Ok(Some(Key { credentials, ..key }))
+        let parts = Parts {
+            credentials,
+            ..Parts::clone(&key)
+        };
+        Ok(Some(parts.into()))
     }
 }

@@ -24,7 +24,7 @@ use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::swap;
-use crate::http::upstream::{Extras, Key, Outgoing, Switched};
+use crate::http::upstream::{Extras, Key, Outgoing, Parts, Switched};
 use crate::http::websocket::Offer;
 use crate::name::CredentialName;
 use crate::policy::rule::{Cookies, Dlp, OnLimit};
@@ -378,13 +378,13 @@ fn key(
 ) -> Key {
     let rule = allowed.rule();
     let shared = rule.is_some_and(|rule| rule.share_upstream && rule.credentials.is_empty());
-    Key {
+    Key::from(Parts {
         agent: (!shared).then(|| outcome.agent().clone()),
         scheme: allowed.request().scheme,
         authority: allowed.request().authority.clone(),
         credentials,
         tls_profile,
-    }
+    })
 }
 
 async fn send(

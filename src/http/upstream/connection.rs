@@ -74,9 +74,9 @@ impl Http1 {
         Self {
             reader,
             writer,
+            idle_since: facts.born,
             facts,
             hold,
-            idle_since: Instant::now(),
         }
     }
 
@@ -86,17 +86,18 @@ impl Http1 {
         self.facts.born
     }
 
-    /// Marks the start of an idle time and gives buffers back.
-    pub fn rest(&mut self) {
-        self.idle_since = Instant::now();
+    /// Marks the start of an idle time.
+    pub fn rest(&mut self, now: Instant) {
+        self.idle_since = now;
     }
 
     /// Whether a request may start: not idle for too long, not closed by the server, and no
     /// byte came that nobody asked for (it would be taken for the next response).
     #[must_use]
-    pub fn is_usable(&mut self, idle_time: Duration) -> bool {
+    pub fn is_usable(&mut self, idle_time: Duration, now: Instant) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.idle_since.elapsed() <= idle_time && self.reader.poll_stale(&mut cx).is_pending()
+        let idle = now.saturating_duration_since(self.idle_since);
+        idle <= idle_time && self.reader.poll_stale(&mut cx).is_pending()
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use self::connection::{Facts, Http1, Http2};
 pub use self::connection::{Hold, Switched};
-pub use self::key::Key;
+pub use self::key::{Key, Parts};
 pub use self::outgoing::{Extras, Outgoing};
 use self::pool::{Pool, PoolSettings, Pooled, Together};
 use self::reach::Whom;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::connection::{Http1, Http2, StreamGuard};
-use super::key::Key;
+use super::key::{ByHash, Key};
 use crate::name::AgentName;
 
 /// Bounds of the pool.
@@ -58,7 +58,7 @@ struct Shelves {
 /// What one agent has in the pool.
 #[derive(Default)]
 struct Agent {
-    by_key: HashMap<Key, Shelf>,
+    by_key: HashMap<Key, Shelf, ByHash>,
 }
 
 struct Shelf {
@@ -121,27 +121,21 @@ impl Agent {
 impl Shelves {
     /// The shelf of a key, made if need be: an agent that has as many as it may loses those
     /// that it used longest ago.
-    fn shelf(&mut self, key: &Key, most: usize) -> Option<&mut Shelf> {
-        if !self.agents.contains_key(&key.agent) {
-            self.agents.insert(key.agent.clone(), Agent::default());
-        }
-        let agent = self.agents.get_mut(&key.agent)?;
-        if !agent.by_key.contains_key(key) {
-            if agent.by_key.len() >= most {
-                // Under a stream that runs the connection would go on and never be used again.
-                for oldest in agent.oldest(AT_ONCE, |shelf| !shelf.is_busy()) {
-                    let gone = agent.by_key.remove(&oldest);
-                    let idle = gone.map_or(0, |shelf| shelf.idle.len());
-                    self.idle = self.idle.saturating_sub(idle);
-                }
+    fn shelf(&mut self, key: &Key, most: usize, now: Instant) -> Option<&mut Shelf> {
+        let agent = self.agents.entry(key.agent.clone()).or_default();
+        if agent.by_key.len() >= most && !agent.by_key.contains_key(key) {
+            // Under a stream that runs the connection would go on and never be used again.
+            for oldest in agent.oldest(AT_ONCE, |shelf| !shelf.is_busy()) {
+                let gone = agent.by_key.remove(&oldest);
+                let idle = gone.map_or(0, |shelf| shelf.idle.len());
+                self.idle = self.idle.saturating_sub(idle);
             }
             if agent.by_key.len() >= most {
                 return None;
             }
-            agent.by_key.insert(key.clone(), Shelf::default());
         }
-        let shelf = agent.by_key.get_mut(key)?;
-        shelf.used = Instant::now();
+        let shelf = agent.by_key.entry(key.clone()).or_default();
+        shelf.used = now;
         Some(shelf)
     }
 
@@ -205,14 +199,15 @@ impl Pool {
     /// # Errors
     /// None is there; the caller dials, holding what it is given.
     pub fn checkout(&self, key: &Key) -> Result<Pooled, Together> {
+        let now = Instant::now();
         loop {
             let mut shelves = self.shelves.lock();
-            let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) else {
+            let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent, now) else {
                 return Err(None);
             };
-            shelf
-                .shared
-                .retain(|connection| !connection.is_closed() && !self.is_old(connection.born()));
+            shelf.shared.retain(|connection| {
+                !connection.is_closed() && !self.is_old(connection.born(), now)
+            });
             if let Some(connection) = shelf.shared.iter().find(|connection| connection.has_room()) {
                 return Ok(Pooled::Http2(connection.stream()));
             }
@@ -222,7 +217,8 @@ impl Pool {
             };
             shelves.idle = shelves.idle.saturating_sub(1);
             drop(shelves);
-            if !self.is_old(connection.born()) && connection.is_usable(self.settings.idle_time) {
+            let is_old = self.is_old(connection.born(), now);
+            if !is_old && connection.is_usable(self.settings.idle_time, now) {
                 return Ok(Pooled::Http1(Box::new(connection)));
             }
         }
@@ -230,10 +226,11 @@ impl Pool {
 
     /// Puts an HTTP/1 connection back that is between two messages.
     pub fn put_back(&self, key: &Key, mut connection: Http1) {
-        if self.is_old(connection.born()) {
+        let now = Instant::now();
+        if self.is_old(connection.born(), now) {
             return;
         }
-        connection.rest();
+        connection.rest(now);
         let mut shelves = self.shelves.lock();
         if shelves.idle >= self.settings.idle {
             shelves.close_oldest();
@@ -241,7 +238,7 @@ impl Pool {
         if shelves.idle >= self.settings.idle {
             return;
         }
-        let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) else {
+        let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent, now) else {
             return;
         };
         shelf.known = Known::Http1;
@@ -255,7 +252,7 @@ impl Pool {
     /// Shares a new HTTP/2 connection.
     pub fn share(&self, key: &Key, connection: Arc<Http2>) {
         let mut shelves = self.shelves.lock();
-        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) {
+        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent, Instant::now()) {
             shelf.known = Known::Http2;
             shelf.shared.push(connection);
         }
@@ -264,7 +261,7 @@ impl Pool {
     /// Remembers that a key's server speaks HTTP/1, so that nobody waits for company.
     pub fn is_http1(&self, key: &Key) {
         let mut shelves = self.shelves.lock();
-        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent) {
+        if let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent, Instant::now()) {
             shelf.known = Known::Http1;
         }
     }
@@ -285,15 +282,15 @@ impl Pool {
     /// Closes what lay idle for too long and forgets keys that hold nothing.
     pub fn sweep(&self) {
         let mut shelves = self.shelves.lock();
-        let idle_time = self.settings.idle_time;
+        let (idle_time, now) = (self.settings.idle_time, Instant::now());
         for agent in shelves.agents.values_mut() {
             agent.by_key.retain(|_, shelf| {
-                let unused = shelf.used.elapsed() > idle_time;
+                let unused = now.saturating_duration_since(shelf.used) > idle_time;
                 shelf.idle.retain_mut(|connection| {
-                    connection.is_usable(idle_time) && !self.is_old(connection.born())
+                    connection.is_usable(idle_time, now) && !self.is_old(connection.born(), now)
                 });
                 shelf.shared.retain(|connection| {
-                    let useless = connection.is_closed() || self.is_old(connection.born());
+                    let useless = connection.is_closed() || self.is_old(connection.born(), now);
                     !useless && (connection.is_busy() || !unused)
                 });
                 !shelf.is_empty() || !unused
@@ -348,8 +345,8 @@ impl Pool {
         (shelves.idle, shared)
     }
 
-    fn is_old(&self, born: Instant) -> bool {
-        born.elapsed() > self.settings.max_age
+    fn is_old(&self, born: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(born) > self.settings.max_age
     }
 }
 

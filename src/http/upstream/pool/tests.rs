@@ -1,6 +1,7 @@
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::http::upstream::Parts;
 use crate::http::upstream::connection::{Facts, Hold};
 use crate::metrics::{Metrics, Protocol};
 use crate::name::{Authority, Host};
@@ -60,7 +61,7 @@ impl Bench {
 }
 
 fn key(agent: &str, host: usize) -> Key {
-    Key {
+    Key::from(Parts {
         agent: Some(AgentName::new(agent)),
         scheme: Scheme::Https,
         authority: Authority {
@@ -69,7 +70,7 @@ fn key(agent: &str, host: usize) -> Key {
         },
         credentials: Vec::new(),
         tls_profile: 0,
-    }
+    })
 }
 
 #[tokio::test]
