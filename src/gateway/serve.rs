@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Method;
 use tokio::io::WriteHalf;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -19,8 +19,8 @@ use super::outcome::CountPanic;
 use super::{Settings, request};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
-use crate::http::h1::{ReadError, RequestHead, Version, Writer};
-use crate::http::h2::{Metered, Peer, Turn};
+use crate::http::h1::{ReadError, Version, Writer};
+use crate::http::h2::{Drive, Peer, Stopped, Under};
 use crate::http::incoming::SharedReader;
 use crate::http::io::BoxStream;
 use crate::http::raw::RawHead;
@@ -38,10 +38,14 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
 
+/// How long a connection that has served a request keeps the memory that requests take.
+const BREATH: Duration = Duration::from_millis(250);
+
 /// What comes next on an HTTP/1 connection.
 enum Next {
-    Request(Box<RequestHead>),
-    Refuse(Refusal),
+    Bytes,
+    /// Nothing came in time.
+    Silence,
     End,
 }
 
@@ -51,79 +55,99 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     let (read, write) = tokio::io::split(stream);
     let reader = SharedReader::new(read);
     let mut writer = Writer::new(write);
-    let half_closed = connection.gateway.settings.timeouts.close;
-    loop {
-        let goes_on = match next(&connection, &reader, &mut drain).await {
-            Next::Request(head) => {
-                let keep_alive = head.keep_alive && !drain.has_begun();
-                let responder = Http1Responder::new(
-                    (&reader, &mut writer),
-                    head.method.clone(),
-                    head.version,
-                    keep_alive,
-                    half_closed,
-                );
-                let responder = Responder::Http1(responder);
-                let body = Body::H1(reader.body());
-                // Boxed, so that a connection between requests is small.
-                let raw = RawHead::from_h1(*head);
-                Box::pin(request::serve(&connection, raw, body, &responder)).await;
-                responder.end()
-            }
-            Next::Refuse(refusal) => {
-                let responder = Http1Responder::new(
-                    (&reader, &mut writer),
-                    Method::GET,
-                    Version::Http11,
-                    false,
-                    half_closed,
-                );
-                let responder = Responder::Http1(responder);
-                request::refuse_head(&connection, &refusal, &responder).await;
-                responder.end()
-            }
-            Next::End => End::Close,
-        };
-        match goes_on {
-            End::GoOn => {}
-            End::Close => return close(&reader, &mut writer).await,
+    let idle = connection.gateway.settings.timeouts.idle;
+    let mut patience = idle;
+    while let Next::Bytes = next(&reader, &mut drain, patience).await {
+        // Boxed, so that a connection on which nothing happens is small.
+        match Box::pin(busy(&connection, &reader, &mut writer, &mut drain)).await {
+            End::GoOn => patience = idle.saturating_sub(BREATH),
+            End::Close => break,
             // The answer is incomplete: an orderly end would make it look whole.
             End::Abort => return,
         }
     }
+    close(&reader, &mut writer).await;
 }
 
-async fn next(connection: &Connection, reader: &SharedReader, drain: &mut Drain) -> Next {
+/// Serves requests for as long as they follow one another.
+async fn busy(
+    connection: &Connection,
+    reader: &SharedReader,
+    writer: &mut Writer<WriteHalf<BoxStream>>,
+    drain: &mut Drain,
+) -> End {
     let settings = &connection.gateway.settings;
-    let waited = tokio::select! {
-        biased;
-        () = drain.begun() => return Next::End,
-        waited = timeout(settings.timeouts.idle, reader.wait_for_bytes()) => waited,
-    };
-    if !matches!(waited, Ok(Ok(true))) {
-        return Next::End;
-    }
-    match timeout(
-        settings.timeouts.head,
-        reader.read_request_head(&settings.head_limits),
-    )
-    .await
-    {
-        Ok(Ok(Some(head))) => Next::Request(Box::new(head)),
-        Ok(Ok(None) | Err(ReadError::Io(_) | ReadError::ClosedInHead | ReadError::Truncated)) => {
-            Next::End
+    let breath = BREATH.min(settings.timeouts.idle);
+    loop {
+        let limits = &settings.head_limits;
+        let head = timeout(settings.timeouts.head, reader.read_request_head(limits)).await;
+        let goes_on = match head {
+            Ok(Ok(Some(head))) => {
+                let responder = Responder::Http1(Http1Responder::new(
+                    (reader, &mut *writer),
+                    head.method.clone(),
+                    head.version,
+                    head.keep_alive && !drain.has_begun(),
+                    settings.timeouts.close,
+                ));
+                let body = Body::H1(reader.body());
+                request::serve(connection, RawHead::from_h1(head), body, &responder).await;
+                responder.end()
+            }
+            Ok(
+                Ok(None) | Err(ReadError::Io(_) | ReadError::ClosedInHead | ReadError::Truncated),
+            ) => End::Close,
+            unread => {
+                let refusal = unreadable(unread, settings.timeouts.head);
+                let responder = Responder::Http1(Http1Responder::new(
+                    (reader, &mut *writer),
+                    Method::GET,
+                    Version::Http11,
+                    false,
+                    settings.timeouts.close,
+                ));
+                Box::pin(request::refuse_head(connection, &refusal, &responder)).await;
+                responder.end()
+            }
+        };
+        if !matches!(goes_on, End::GoOn) {
+            return goes_on;
         }
-        Ok(Err(error)) => Next::Refuse(Refusal::new(
+        match next(reader, drain, breath).await {
+            Next::Bytes => {}
+            Next::Silence => return End::GoOn,
+            Next::End => return End::Close,
+        }
+    }
+}
+
+/// Waits for the first byte of a request.
+async fn next(reader: &SharedReader, drain: &mut Drain, patience: Duration) -> Next {
+    tokio::select! {
+        biased;
+        () = drain.begun() => Next::End,
+        waited = timeout(patience, reader.wait_for_bytes()) => match waited {
+            Ok(Ok(true)) => Next::Bytes,
+            Ok(Ok(false) | Err(_)) => Next::End,
+            Err(_) => Next::Silence,
+        },
+    }
+}
+
+/// What an agent is told whose head could not be read.
+fn unreadable<T>(read: Result<Result<T, ReadError>, Elapsed>, limit: Duration) -> Refusal {
+    match read {
+        Ok(Err(error)) => Refusal::new(
             error.agent_reason(),
             format!("the request is refused because it has {error}"),
-        )),
-        Err(_) => Next::Refuse(Refusal::new(
+        ),
+        Ok(Ok(_)) | Err(_) => Refusal::new(
             Reason::RequestTimeout,
             format!(
                 "the request head took longer than {} s",
-                settings.timeouts.head.as_secs_f32()
+                limit.as_secs_f32()
             ),
-        )),
+        ),
     }
 }
 
@@ -135,7 +159,7 @@ async fn close(reader: &SharedReader, writer: &mut Writer<WriteHalf<BoxStream>>)
     }
 }
 
-type Http2Connection = h2::server::Connection<Metered<BoxStream>, Bytes>;
+type Http2Connection = h2::server::Connection<Under, Bytes>;
 
 /// Serves an HTTP/2 connection to its end.
 ///
@@ -151,35 +175,34 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(),
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(header_list_size(settings))
         .max_send_buffer_size(SEND_BUFFER);
-    let (stream, excess) = Metered::new(stream, Peer::Client, settings.control_frames);
-    let handshake = timeout(settings.timeouts.handshake, builder.handshake(stream)).await;
-    let Ok(Ok(mut h2)) = handshake else {
+    let (stream, mut drive) = Drive::new(stream, Peer::Client, settings.control_frames);
+    // Boxed, as other rare things here, so that a connection past it is small.
+    let handshake = Box::pin(builder.handshake(stream));
+    let Ok(Ok(mut h2)) = timeout(settings.timeouts.handshake, handshake).await else {
         return Ok(());
     };
+    drive.begin();
     let active = Arc::new(AtomicUsize::new(0));
     let mut leaving = false;
-    let mut turn = Turn::default();
     loop {
-        let accept = poll_fn(|cx| match turn.poll(cx, |cx| h2.poll_accept(cx)) {
-            Poll::Pending if excess.is_reached() => Poll::Ready(None),
-            polled => polled.map(Some),
-        });
+        let accept = poll_fn(|cx| drive.poll(cx, |cx| h2.poll_accept(cx)));
         tokio::select! {
             accepted = accept => match accepted {
-                Some(Some(Ok((request, respond)))) => {
+                Ok(Some(Ok((request, respond)))) => {
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
                     connection.gateway.tasks.spawn(drain.clone().run(stream));
                 }
-                Some(Some(Err(error))) => {
+                Ok(Some(Err(error))) => {
                     tracing::debug!(client = %connection.client, %error, "an HTTP/2 connection failed");
                     if error.is_library() {
                         connection.gateway.metrics.connections.refuse(Reason::Malformed);
                     }
                     return Ok(());
                 }
-                Some(None) => return Ok(()),
-                None => {
-                    calm_down(settings, h2).await;
+                Ok(None) | Err(Stopped::Write(_)) => return Ok(()),
+                Err(Stopped::Excess) => {
+                    drive.end();
+                    Box::pin(calm_down(settings, h2)).await;
                     return Err(flooding(&connection));
                 }
             },

@@ -4,6 +4,8 @@
 //! stream, so that a slow reader on one leg slows the sender on the other and a reset
 //! crosses with its code.
 
+mod drive;
+mod gather;
 mod meter;
 mod turn;
 
@@ -17,8 +19,8 @@ use h2::{Reason as Code, RecvStream, SendStream};
 use http_body::Frame;
 use http_body_util::BodyExt;
 
-pub use self::meter::{Metered, Peer};
-pub use self::turn::Turn;
+pub use self::drive::{Drive, Stopped, Under};
+pub use self::meter::Peer;
 use super::body::BodyError;
 
 /// A body that is read from a stream. Capacity is given back as each frame is taken, so at

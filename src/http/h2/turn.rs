@@ -1,5 +1,6 @@
 //! When the task of an HTTP/2 connection takes its turn.
 
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 /// Lets a connection's task run after the streams that are ready to run, so that what they
@@ -20,9 +21,11 @@ impl Turn {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         if std::mem::take(&mut self.slept) {
-            // A task that wakes itself while it runs is queued behind all others.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // The runtime wakes it once nothing else is ready, or after a number of other
+            // tasks.
+            if pin!(tokio::task::yield_now()).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
         let polled = poll(cx);
         self.slept = polled.is_pending();

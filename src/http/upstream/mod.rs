@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{Method, Response};
@@ -30,7 +29,7 @@ use self::pool::{Pool, PoolSettings, Pooled, Together};
 use self::reach::Whom;
 use super::body::Body;
 use super::h1::HeadLimits;
-use super::h2::{Metered, Peer, Turn};
+use super::h2::{Drive, Peer, Stopped};
 use super::io::{BoxStream, WriteDeadline};
 use super::raw::Protocol;
 use super::redact::Agentward;
@@ -392,7 +391,8 @@ impl Upstreams {
                 format!("HTTP/2 with the server failed: {error}"),
             )
         };
-        let (stream, excess) = Metered::new(stream, Peer::Server, self.settings.control_frames);
+        let most = self.settings.control_frames;
+        let (stream, mut drive) = Drive::new(stream, Peer::Server, most);
         let (send, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -411,6 +411,7 @@ impl Upstreams {
             .handshake(stream)
             .await
             .map_err(failed)?;
+        drive.begin();
         let metrics = self.metrics.clone();
         let closed = Arc::new(AtomicBool::new(false));
         let hold = Hold {
@@ -420,21 +421,17 @@ impl Upstreams {
         let done = closed.clone();
         tokio::spawn(async move {
             let _hold = hold;
-            let mut turn = Turn::default();
-            let ended =
-                poll_fn(
-                    |cx| match turn.poll(cx, |cx| Pin::new(&mut connection).poll(cx)) {
-                        Poll::Pending if excess.is_reached() => Poll::Ready(None),
-                        polled => polled.map(Some),
-                    },
-                );
+            let ended = poll_fn(|cx| drive.poll(cx, |cx| Pin::new(&mut connection).poll(cx)));
+            // Dropped, and what waits for an answer on it fails.
             match ended.await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/2 connection to a server ended");
                 }
-                // Dropped, and what waits for an answer on it fails.
-                None => metrics.state.limit_reached("limits.control_frames"),
+                Err(Stopped::Write(error)) => {
+                    tracing::debug!(%error, "an HTTP/2 connection to a server takes nothing");
+                }
+                Err(Stopped::Excess) => metrics.state.limit_reached("limits.control_frames"),
             }
             done.store(true, Relaxed);
         });
