@@ -268,6 +268,8 @@ pub struct Detectors {
     engine: Engine,
     /// The traps alone; none where there are none.
     honeytokens: Option<Arc<Self>>,
+    /// Whether any masks what it finds, in whatever profile.
+    redacting: bool,
 }
 
 impl Detectors {
@@ -296,7 +298,14 @@ impl Detectors {
                 .extend(detector.kind.map(|kind| (kind, number)));
         }
         let engine = Engine::compile(sought);
+        let profiles = [Profile::Default, Profile::Strict];
+        let redacts = |detector: &Detector| {
+            profiles
+                .iter()
+                .any(|profile| detector.action(*profile) == Action::Redact)
+        };
         Self {
+            redacting: all.iter().any(redacts),
             all,
             engine,
             honeytokens,
@@ -307,6 +316,12 @@ impl Detectors {
     #[must_use]
     pub fn honeytokens(&self) -> Option<&Arc<Self>> {
         self.honeytokens.as_ref()
+    }
+
+    /// Whether any masks what it finds.
+    #[must_use]
+    pub fn redacting(&self) -> bool {
+        self.redacting
     }
 
     /// The engine.

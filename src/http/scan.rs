@@ -112,7 +112,7 @@ impl Scanner {
     /// [`Reason::Detected`], naming detector and place.
     pub fn headers(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         self.names(headers)?;
-        let may_mask = !is_sealed(headers);
+        let may_mask = self.may_mask(headers);
         for (name, value) in headers.iter_mut() {
             let place = Place::Header(name.clone());
             let Some(masked) = self.text(&place, value.as_bytes(), may_mask)? else {
@@ -141,7 +141,7 @@ impl Scanner {
             Body::Held(data, _) => memchr2(b'%', b'+', data).is_some(),
             _ => true,
         };
-        let may_mask = !is_sealed(headers);
+        let may_mask = self.may_mask(headers);
         let mut decoding = match Decoding::new(headers, &kind, escapes, &self) {
             Ok(decoding) => decoding,
             Err(stop) => self.stopped(stop).map(|()| None)?,
@@ -163,6 +163,11 @@ impl Scanner {
             self.trailers(trailers)?;
         }
         Ok(Body::Held(data, trailers))
+    }
+
+    /// Whether something may be masked in a request with these fields.
+    fn may_mask(&self, headers: &HeaderMap) -> bool {
+        self.detectors.redacting() && !is_sealed(headers)
     }
 
     fn trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {

@@ -89,13 +89,14 @@ impl Sample {
 
     /// The first position from `from` on, in steps, at which a fragment of a form stands.
     pub(super) fn next(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let rest = bytes.get(from..)?;
-        let mut windows = rest.windows(FRAGMENT).step_by(self.stride);
-        let steps = windows.position(|window| {
-            let fragment = window.first_chunk();
-            fragment.is_some_and(|fragment| self.owner(*fragment).is_some())
-        })?;
-        Some(from.saturating_add(steps.saturating_mul(self.stride)))
+        let mut at = from;
+        loop {
+            let fragment = bytes.get(at..)?.first_chunk()?;
+            if self.owner(*fragment).is_some() {
+                return Some(at);
+            }
+            at = at.checked_add(self.stride)?;
+        }
     }
 }
 

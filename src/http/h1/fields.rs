@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::error::HeadError;
 use super::scan::lines;
@@ -103,9 +103,11 @@ impl Fields {
         section: &[u8],
         limits: &HeadLimits,
     ) -> Result<Self, HeadError> {
+        let count = memchr_iter(b'\n', section).count();
         let mut fields = Self {
-            // Room for a usual head and what a credential adds, in one allocation.
-            headers: HeaderMap::with_capacity(16),
+            // One allocation, small for a small head. `Host` and the empty line leave room for
+            // what a credential adds.
+            headers: HeaderMap::with_capacity(count.min(limits.fields)),
             ..Self::default()
         };
         each_field(head, section, limits, |name, value| {
