@@ -222,14 +222,16 @@ impl Planes {
         let mut bits = u64::MAX << (at % BLOCK);
         let first = at / BLOCK;
         let blocks = self.blocks.get(first..)?;
+        let behind = (self.blocks.len() * BLOCK).saturating_sub(end);
         for (number, block) in (first..).zip(blocks) {
-            let found = match blocks.get(number - first + 1) {
-                Some(next) => kind(block, next),
-                None if ended => kind(block, &Block::default()),
-                None => {
-                    let behind = (number + 1) * BLOCK - end;
-                    kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind)
-                }
+            let mut follow = blocks.iter().skip(number - first + 1);
+            let found = match (follow.next(), follow.next()) {
+                (Some(next), Some(_)) => kind(block, next),
+                // What stands behind the last has a say in the one before it, too.
+                (Some(last), None) if !ended => kind(block, &last.filled(behind)),
+                (Some(last), None) => kind(block, last),
+                (None, _) if ended => kind(block, &Block::default()),
+                (None, _) => kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind),
             } & bits;
             if found != 0 {
                 return Some(number * BLOCK + found.trailing_zeros() as usize);

@@ -23,8 +23,9 @@ fn found(text: &str) -> Vec<(u32, String)> {
 /// What is found wherever the text stands, and wherever it is cut.
 fn found_everywhere(text: &str) -> Vec<(u32, String)> {
     let (engine, first) = (engine(), found(text));
-    for before in 0..9 {
-        let text = format!("{}{text}", " .".repeat(9).get(..before).unwrap());
+    // Around the end of a block of the planes, too.
+    for before in (0..9).chain(44..66) {
+        let text = format!("{}{text}", " .".repeat(33).get(..before).unwrap());
         assert_eq!(found(&text), first, "{before} before {text}");
         for cut in 0..text.len() {
             let (one, other) = text.as_bytes().split_at(cut);
