@@ -8,7 +8,7 @@ use super::super::pass::Report;
 use super::super::stream::{Stream, moved};
 
 /// Decoded bytes that are scanned at once.
-const BUFFER: usize = 1024;
+const BUFFER: usize = 4096;
 /// How finely is known which bytes were decoded to what.
 const GRAIN: u64 = 32;
 

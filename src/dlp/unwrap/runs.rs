@@ -10,11 +10,15 @@ use super::super::planes::Block;
 use super::View;
 use super::lane::Lane;
 
-/// Characters that are tried and decoded in one go.
+/// Characters that are tried in one go.
 const BLOCK: usize = 16;
 const BLOCK_LONG: u64 = BLOCK as u64;
 /// A bit for each of them.
 const WHOLE: u64 = (1 << BLOCK) - 1;
+/// Characters that are decoded in one go, where a run reads as text; and most of those that
+/// may wait for that, with what is left of a group.
+const PIECE: u64 = 4 * BLOCK_LONG;
+const PIECE_MOST: usize = 6 * BLOCK;
 /// The shortest run: a shorter one holds no token whose encoded beginning is not known.
 const RUN_MIN: usize = 32;
 /// Most bytes of a line's end and the next one's indentation.
@@ -101,6 +105,11 @@ impl Runs {
             let more = rest.iter().take_while(|byte| self::is_run(**byte)).count();
             if more == rest.len() && !view.ended {
                 self.run = Some((from, at));
+                for (unit, lane) in UNITS.iter().zip(&mut self.lanes) {
+                    if let Some(lane) = lane {
+                        unit.decode(engine, lane, view, at, report);
+                    }
+                }
                 return;
             }
             let end = at + more as u64;
@@ -192,9 +201,14 @@ impl Runs {
         report: Report<'_>,
     ) {
         let is_hex = block.iter().all(u8::is_ascii_hexdigit);
+        let values = Values::of(block);
+        let ends = at + BLOCK_LONG;
         for (unit, slot) in UNITS.iter().zip(&mut self.lanes) {
             // Text in base64 does not look like hexadecimal.
-            let readable = is_hex == (unit.coding == Coding::Hex) && unit.reads(block);
+            let readable = match unit.coding {
+                Coding::Hex => is_hex && unit.reads(block),
+                _ => !is_hex && values.read(unit.place),
+            };
             if readable && slot.is_none() {
                 // What is before may be part of it.
                 let start = at.saturating_sub(BLOCK_LONG).max(from);
@@ -204,7 +218,9 @@ impl Runs {
             let Some(lane) = slot else {
                 continue;
             };
-            unit.decode(engine, lane, view, at + BLOCK_LONG, report);
+            if !readable || (ends - from).is_multiple_of(PIECE) {
+                unit.decode(engine, lane, view, ends, report);
+            }
             if !readable && let Some(lane) = slot.take() {
                 self.saturated |= lane.finish(engine, report);
             }
@@ -270,21 +286,48 @@ impl Unit {
         report: Report<'_>,
     ) {
         let raw = view.between(lane.next, end);
-        let mut bytes = [0; BLOCK * 2];
-        let mut room = bytes.iter_mut();
-        let mut groups = raw.chunks_exact(self.group);
-        for group in &mut groups {
-            read(group, |byte| {
-                if let Some(place) = room.next() {
-                    *place = byte;
-                }
-                true
-            });
-        }
-        let written = BLOCK * 2 - room.len();
+        let groups = raw.chunks_exact(self.group);
         let next = end.saturating_sub(groups.remainder().len() as u64);
+        let count = if self.group == 2 { 1 } else { 3 };
+        let (mut bytes, mut written) = ([0; PIECE_MOST], 0);
+        for (place, group) in bytes.chunks_exact_mut(count).zip(groups) {
+            match (place, group) {
+                ([byte], [high, low]) => *byte = low_byte(digit(*high) * 16 + digit(*low)),
+                ([one, two, three], [a, b, c, d]) => {
+                    let bits = value(*a) << 18 | value(*b) << 12 | value(*c) << 6 | value(*d);
+                    *one = low_byte(bits >> 16);
+                    *two = low_byte(bits >> 8);
+                    *three = low_byte(bits);
+                }
+                _ => {}
+            }
+            written += count;
+        }
         let bytes = bytes.get(..written).unwrap_or_default();
         lane.push(engine, bytes, next.max(lane.next), report);
+    }
+}
+
+/// What the characters of a block stand for in base64, six bits each.
+#[derive(Clone, Copy)]
+struct Values(u128);
+
+impl Values {
+    fn of(block: &[u8; BLOCK]) -> Self {
+        let bits = |half: &[u8]| {
+            half.iter()
+                .fold(0, |bits, byte| bits << 6 | u64::from(value_of(*byte)))
+        };
+        let (one, other) = block.split_at(BLOCK / 2);
+        Self(u128::from(bits(one)) << 48 | u128::from(bits(other)))
+    }
+
+    /// Whether the nine bytes from a character on are text.
+    fn read(self, place: u64) -> bool {
+        let bytes = (self.0 << 32 + 6 * place).to_be_bytes();
+        let nine = bytes.get(..9).unwrap_or_default();
+        // Of random bytes half are none of ASCII.
+        nine.is_ascii() && nine.iter().all(|byte| is_text(*byte))
     }
 }
 
