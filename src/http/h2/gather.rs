@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const MOST: usize = 16 * 1024;
 /// Copying less than this is cheaper than writing it by itself.
 const LARGE: usize = 8 * 1024;
+/// So much memory a connection keeps for it.
+const KEPT: usize = 2 * 1024;
 
 /// A stream that gathers what is written to it.
 #[derive(Debug)]
@@ -81,8 +83,12 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             }
         }
         if self.gone > 0 {
-            // Given back: a connection that waits is small.
-            (self.out, self.gone) = (Vec::new(), 0);
+            self.gone = 0;
+            self.out.clear();
+            if self.out.capacity() > KEPT {
+                // A connection that waits is small.
+                self.out = Vec::new();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -99,9 +105,6 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         }
         if length >= LARGE {
             return Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
-        }
-        if self.out.capacity() == 0 {
-            self.out.reserve_exact(MOST);
         }
         for piece in pieces {
             self.out.extend_from_slice(piece);
