@@ -192,19 +192,20 @@ impl Phrases {
 
     /// The next place where something like a phrase stands.
     fn find(&mut self, words: &Words, view: View<'_>) -> Option<u64> {
-        while let Some(at) = view.planes.find(view.place(self.next), samples) {
+        loop {
+            let (from, end) = (view.place(self.next), view.window.len());
+            let found = view.planes.find_with_next(from, end, view.ended, samples);
+            let Some(at) = found else {
+                break;
+            };
             self.next = view.base + at as u64;
             let bytes = view.from(self.next);
-            if bytes.len() < SAMPLE {
+            let known = SAMPLE + 2 * (BETWEEN + WORD_MAX);
+            if bytes.len() < SAMPLE || bytes.len() < known && !view.ended {
                 return None;
             }
-            if may_be_phrase(view, self.next) {
-                if bytes.len() < SAMPLE + 2 * (BETWEEN + WORD_MAX) && !view.ended {
-                    return None;
-                }
-                if words.begin(bytes) {
-                    return Some(self.next);
-                }
+            if words.begin(bytes) {
+                return Some(self.next);
             }
             self.next += STRIDE_LONG;
         }
@@ -369,37 +370,42 @@ pub(super) fn phrase(words: &Words, entropy: &[u8]) -> Option<String> {
     Some(phrase?.join(" "))
 }
 
-/// The first bit of each sample that may be of a phrase, as far as the block says.
+/// The first bit of each sample of a block that may be of a phrase: all its bytes may stand in
+/// one, all its words are long enough and none is too long.
 #[inline]
-fn samples(block: &Block) -> u64 {
-    let bits = block.phrase();
+fn samples(block: &Block, next: &Block) -> u64 {
+    /// Words that begin in a sample and end in it, and stretches that are too long for one.
+    const INNER: u128 = (1 << (SAMPLE - 3)) - 2;
+    const STRETCH: u128 = (1 << (SAMPLE - WORD_MAX + 1)) - 1;
+    const QUARTERS: u128 = 0x1_0001_0001_0001_0001;
+    let both = |kind: fn(&Block) -> u64| u128::from(kind(block)) | u128::from(kind(next)) << BLOCK;
+    let bits = both(Block::phrase);
     let two = bits & bits >> 1;
     let four = two & two >> 2;
     let eight = four & four >> 4;
-    let quarters = eight & eight >> 8 & 0x0001_0001_0001_0001;
-    quarters & (quarters >> STRIDE | 1 << (BLOCK - STRIDE))
-}
-
-/// Whether all bytes of a sample may stand in a phrase, and all its words are long enough
-/// and none is too long.
-#[inline]
-fn may_be_phrase(view: View<'_>, at: u64) -> bool {
-    const SAMPLED: u64 = (1 << SAMPLE) - 1;
-    let bits = |kind: fn(&Block) -> u64| view.bits(at, kind);
-    if bits(Block::phrase) & SAMPLED != SAMPLED {
-        return false;
+    let quarters = eight & eight >> 8 & QUARTERS;
+    // The next block's own samples are not asked for.
+    let mut rest = quarters & quarters >> STRIDE & u128::from(u64::MAX);
+    let mut samples = 0;
+    if rest == 0 {
+        return samples;
     }
     // Of an escape, as in `\n`.
-    let escapes = bits(|block| block.escapes & block.between);
-    let letters = bits(|block| block.lower) & !(escapes << 1) & SAMPLED;
-    let before = !letters << 1;
-    let after = |count: u32| !letters >> count;
-    let inner = letters & before & SAMPLED >> 3;
-    let short = inner & (after(1) | after(2));
+    let escapes = both(|block| block.escapes & block.between);
+    let letters = both(|block| block.lower) & !(escapes << 1);
+    let other = !letters;
+    let short = letters & other << 1 & (other >> 1 | other >> 2);
     let two = letters & letters >> 1;
     let four = two & two >> 2;
     let long = four & four >> 4 & letters >> 8;
-    short | long == 0
+    while rest != 0 {
+        let at = rest.trailing_zeros();
+        rest &= rest - 1;
+        if short >> at & INNER | long >> at & STRETCH == 0 {
+            samples |= 1 << at;
+        }
+    }
+    samples
 }
 
 /// The first whole word after a separator, and what begins with it.
