@@ -300,16 +300,21 @@ impl Walk {
         let between = !dense & here | dense & !around;
         let from = (block.assigns & here) << 1 | self.assigned << first;
         let (sum, assigned) = between.overflowing_add(from & between);
-        // As in `"name"=value`, the run may begin with it.
-        let reached = ((sum | from) & !between) | block.assigns;
-        let values = runs & !(runs << 1 | goes_on) & reached & there;
-        let marks = Marks::of(block, next, (self.lower, self.upper));
-        let worth = marks.worth(runs, (goes_on, self.worth), next, (follows, known));
-        let found = Found {
-            runs: runs & there,
-            marked: worth & there,
-            values: values & worth,
-        };
+        let mut found = Found::default();
+        let mut worth = 0;
+        // Most blocks of prose hold none.
+        if runs != 0 {
+            // As in `"name"=value`, the run may begin with it.
+            let reached = ((sum | from) & !between) | block.assigns;
+            let values = runs & !(runs << 1 | goes_on) & reached & there;
+            let marks = Marks::of(block, next, (self.lower, self.upper));
+            worth = marks.worth(runs, (goes_on, self.worth), next, (follows, known));
+            found = Found {
+                runs: runs & there,
+                marked: worth & there,
+                values: values & worth,
+            };
+        }
         *self = Self {
             dense: dense >> 63,
             lower: block.lower >> 63,
