@@ -324,7 +324,7 @@ impl Values {
 
     /// Whether the nine bytes from a character on are text.
     fn read(self, place: u64) -> bool {
-        let bytes = (self.0 << 32 + 6 * place).to_be_bytes();
+        let bytes = (self.0 << (32 + 6 * place)).to_be_bytes();
         let nine = bytes.get(..9).unwrap_or_default();
         // Of random bytes half are none of ASCII.
         nine.is_ascii() && nine.iter().all(|byte| is_text(*byte))
