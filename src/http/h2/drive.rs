@@ -29,8 +29,7 @@ pub enum Stopped {
 }
 
 impl Drive {
-    /// For a connection on `stream`, whose peer may send so many control frames (see
-    /// [`Metered`]).
+    /// For a connection on `stream`, whose peer may send so many control frames at a time.
     pub fn new(stream: BoxStream, peer: Peer, control_frames: u32) -> (Under, Self) {
         let (stream, release) = Gather::new(stream);
         let (stream, excess) = Metered::new(stream, peer, control_frames);
