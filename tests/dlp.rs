@@ -296,16 +296,26 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
                 "",
                 "in the path, in percent-encoding",
             ),
-            (format!("GET /a?q={token} HTTP/1.1"), "", "in the query"),
+            (
+                format!("GET /a?q={token} HTTP/1.1"),
+                "",
+                "in query parameter `q`",
+            ),
+            (format!("GET /a?{token} HTTP/1.1"), "", "in the query"),
+            (
+                format!("GET /a?b=1&{token}={token} HTTP/1.1"),
+                "",
+                "in the query",
+            ),
             (
                 format!("GET /a?q={escaped}&r=1 HTTP/1.1"),
                 "",
-                "in the query, in percent-encoding",
+                "in query parameter `q`, in percent-encoding",
             ),
             (
                 format!("GET /a?q={twice} HTTP/1.1"),
                 "",
-                "in the query, in escapes",
+                "in query parameter `q`, in escapes",
             ),
             (
                 "POST /a HTTP/1.1".to_owned(),

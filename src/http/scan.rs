@@ -23,7 +23,7 @@ use percent_encoding::percent_decode;
 pub use self::found::{FingerprintKey, Found};
 use self::masks::{Masks, is_sealed};
 pub use self::message::Messages;
-use self::outline::{Kind, Name, Trail};
+use self::outline::{Kind, Name, Spot, Trail, parameter};
 pub use self::place::Place;
 pub use self::scanned::Scanned;
 use super::body::Body;
@@ -100,9 +100,18 @@ impl Scanner {
     /// # Errors
     /// [`Reason::Detected`], naming detector and place.
     pub fn target(&self, target: &Target) -> Result<(), Refusal> {
-        let query = target.query().unwrap_or_default();
-        self.text(&Place::Path, target.path().as_bytes(), false)?;
-        self.text(&Place::Query, query.as_bytes(), false)?;
+        let query = target.query().unwrap_or_default().as_bytes();
+        self.text(|_, _| Place::Path, target.path().as_bytes(), false)?;
+        let place = |finding: &Finding, is_decoded| {
+            // Once decoded, what separates parameters cannot be told from what is in them.
+            let spot = if is_decoded {
+                Spot::Outside
+            } else {
+                parameter(query, middle(finding))
+            };
+            Place::Query(spot)
+        };
+        self.text(place, query, false)?;
         Ok(())
     }
 
@@ -114,8 +123,8 @@ impl Scanner {
         self.names(headers)?;
         let may_mask = self.may_mask(headers);
         for (name, value) in headers.iter_mut() {
-            let place = Place::Header(name.clone());
-            let Some(masked) = self.text(&place, value.as_bytes(), may_mask)? else {
+            let place = |_: &Finding, _| Place::Header(name.clone());
+            let Some(masked) = self.text(place, value.as_bytes(), may_mask)? else {
                 continue;
             };
             let masked = HeaderValue::from_bytes(&masked);
@@ -173,7 +182,7 @@ impl Scanner {
     fn trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
         self.names(trailers)?;
         for (name, value) in trailers {
-            self.text(&Place::Trailer(name.clone()), value.as_bytes(), false)?;
+            self.text(|_, _| Place::Trailer(name.clone()), value.as_bytes(), false)?;
         }
         Ok(())
     }
@@ -187,10 +196,15 @@ impl Scanner {
         Ok(())
     }
 
-    /// Scans bytes as they are and, where they have escapes, decoded once and twice; gives
-    /// them back masked if something was.
-    fn text(&self, place: &Place, text: &[u8], may_mask: bool) -> Result<Option<Vec<u8>>, Refusal> {
-        let masked = self.bytes(text, |_| place.clone(), may_mask)?;
+    /// Scans bytes as they are and, where they have escapes, decoded once and twice, which
+    /// `place` is told; gives them back masked if something was.
+    fn text(
+        &self,
+        place: impl Fn(&Finding, bool) -> Place,
+        text: &[u8],
+        may_mask: bool,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let masked = self.bytes(text, |finding| place(finding, false), may_mask)?;
         let mut text = Cow::Borrowed(masked.as_deref().unwrap_or(text));
         for _ in 0..2 {
             if !text.contains(&b'%') {
@@ -200,7 +214,7 @@ impl Scanner {
             if decoded == *text {
                 break;
             }
-            self.bytes(&decoded, |_| place.clone(), false)?;
+            self.bytes(&decoded, |finding| place(finding, true), false)?;
             text = Cow::Owned(decoded);
         }
         Ok(masked)

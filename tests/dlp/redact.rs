@@ -114,7 +114,7 @@ fn what_cannot_be_masked_is_refused() {
             (
                 format!("GET /a?b={RED} HTTP/1.1"),
                 Vec::new(),
-                "in the query",
+                "in query parameter `b`",
             ),
             // Something vouches for the bytes.
             (

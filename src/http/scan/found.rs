@@ -55,7 +55,7 @@ impl Found {
         let mut state = self.0.lock();
         state.in_host |= *place == Place::Host;
         state.in_path |= *place == Place::Path;
-        state.in_query |= *place == Place::Query;
+        state.in_query |= matches!(place, Place::Query(_));
         let known = state.places.iter().any(|(seen, first)| {
             let same = first.detector == detection.detector
                 && first.fingerprint == detection.fingerprint

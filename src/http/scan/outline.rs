@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use http::{HeaderMap, header};
 
 use self::form::Form;
+pub(super) use self::form::parameter;
 use self::json::Json;
 use self::multipart::Multipart;
 

@@ -13,7 +13,7 @@ pub enum Place {
     /// The path.
     Path,
     /// The query.
-    Query,
+    Query(Spot),
     /// A header field, the cookie field among them.
     Header(HeaderName),
     /// What a header or trailer field is called.
@@ -37,7 +37,10 @@ impl Place {
         let place = match self {
             Self::Host => "in the name of the host".to_owned(),
             Self::Path => "in the path".to_owned(),
-            Self::Query => "in the query".to_owned(),
+            Self::Query(_) => match name {
+                Some(name) => format!("in query parameter `{name}`"),
+                None => "in the query".to_owned(),
+            },
             Self::Header(name) => format!("in header `{name}`"),
             Self::FieldName => "in the name of a header".to_owned(),
             Self::Body(spot) => match spot.words(name) {
@@ -60,7 +63,11 @@ impl Place {
 
     /// What the field or part is called, as the agent has it.
     pub(super) fn name(&self) -> Option<&Name> {
-        match self.spot()? {
+        let spot = match self {
+            Self::Query(spot) => spot,
+            _ => self.spot()?,
+        };
+        match spot {
             Spot::Json(name) | Spot::Form(name) | Spot::Part(name) | Spot::FileName(name) => {
                 Some(name)
             }
@@ -73,7 +80,7 @@ impl Place {
             Self::Body(spot) | Self::Decoded(spot) => Some(spot),
             Self::Host
             | Self::Path
-            | Self::Query
+            | Self::Query(_)
             | Self::Header(_)
             | Self::FieldName
             | Self::Call
@@ -83,8 +90,11 @@ impl Place {
     }
 
     /// Whether the same data at both is one finding: what is decoded may stand as it is in
-    /// the body, too.
+    /// the body or the query, too.
     pub(super) fn is_same(&self, other: &Self) -> bool {
+        if let (Self::Query(_), Self::Query(_)) = (self, other) {
+            return true;
+        }
         let named = |place: &Self| place.name().and_then(Name::text).is_some();
         self == other || named(self) && self.spot() == other.spot()
     }
@@ -95,7 +105,7 @@ impl Place {
             Self::Header(name) => *name == header::AUTHORIZATION || *name == header::COOKIE,
             Self::Host
             | Self::Path
-            | Self::Query
+            | Self::Query(_)
             | Self::FieldName
             | Self::Body(_)
             | Self::Decoded(_)
@@ -109,7 +119,7 @@ impl Place {
     /// in a body it is content.
     pub(super) fn may_authenticate(&self) -> bool {
         match self {
-            Self::Path | Self::Query | Self::Header(_) => true,
+            Self::Path | Self::Query(_) | Self::Header(_) => true,
             Self::Host
             | Self::FieldName
             | Self::Body(_)

@@ -49,6 +49,17 @@ impl Form {
     }
 }
 
+/// In which parameter of a query, which is read as a form is, the byte at `at` stands.
+pub(in crate::http::scan) fn parameter(query: &[u8], at: u64) -> Spot {
+    let mut spot = Spot::Outside;
+    Form::default().push(query, 0, &mut |from, new| {
+        if from <= at {
+            spot = new;
+        }
+    });
+    spot
+}
+
 /// The name as its reader will have it.
 fn decoded(name: Name) -> Name {
     let bytes = name.bytes.get(..usize::from(name.length));
