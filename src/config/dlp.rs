@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::adjust::{Adjustment, Adjustments};
 use super::check::{Check, plain_name};
 use super::finding::Findings;
 use super::hosts::pattern;
@@ -64,6 +65,14 @@ pub(super) struct LookedFor {
     pub(super) secrets: Vec<ListedSecret>,
 }
 
+/// What a file of detectors holds.
+#[derive(Debug, Default)]
+struct Listed {
+    /// Each with where it stands.
+    detectors: Vec<(Range<usize>, Detector)>,
+    adjustments: Vec<Adjustment>,
+}
+
 /// All detectors: the shipped ones, and those of the folder that the configuration names.
 ///
 /// # Errors
@@ -107,10 +116,11 @@ impl Load {
         let mut secrets = Vec::new();
         for (name, text) in SHIPPED {
             let file = File::embedded(name, text);
-            let detectors = self.detector_file(&file, &mut secrets).into_iter();
-            all.extend(detectors.map(|(_, detector)| detector));
+            let listed = self.detector_file(&file, &mut secrets).detectors;
+            all.extend(listed.into_iter().map(|(_, detector)| detector));
         }
         let mut own: Vec<Detector> = Vec::new();
+        let mut adjustments = Adjustments::new();
         if let Some(text) = &written.value.dlp {
             let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
             let folder = shortest(&folder.join(text.get_ref()));
@@ -127,17 +137,22 @@ impl Load {
                 let Some(file) = self.file(&path) else {
                     continue;
                 };
-                for (span, detector) in self.detector_file(&file, &mut secrets) {
+                let listed = self.detector_file(&file, &mut secrets);
+                for (span, detector) in listed.detectors {
                     if own.iter().any(|known| known.name == detector.name) {
                         let message = format!("two detectors are called `{}`", detector.name);
                         self.check(&file).error(span, message, "rename one of them");
                     }
                     own.push(detector);
                 }
+                adjustments.push((file, listed.adjustments));
             }
         }
         all.retain(|shipped: &Detector| own.iter().all(|own| own.name != shipped.name));
         all.extend(own);
+        for (file, adjustments) in adjustments {
+            self.check(&file).adjust(adjustments, &mut all);
+        }
         LookedFor {
             detectors: all,
             secrets,
@@ -151,13 +166,9 @@ impl Load {
         }
     }
 
-    fn detector_file(
-        &mut self,
-        file: &File,
-        secrets: &mut Vec<ListedSecret>,
-    ) -> Vec<(Range<usize>, Detector)> {
+    fn detector_file(&mut self, file: &File, secrets: &mut Vec<ListedSecret>) -> Listed {
         let Some(written) = read::<written::DetectorFile>(file, &mut self.findings) else {
-            return Vec::new();
+            return Listed::default();
         };
         let mut check = self.check(file);
         for (index, table) in written.value.secret.iter().enumerate() {
@@ -191,7 +202,14 @@ impl Load {
             let detectors = check.gitleaks(damaged, table).into_iter();
             all.extend(detectors.map(|detector| (table.span(), detector)));
         }
-        all
+        let tables = written.value.adjust.iter().enumerate();
+        let adjustments = tables.filter_map(|(index, table)| {
+            check.adjustment(written.is_damaged("adjust", index), table)
+        });
+        Listed {
+            adjustments: adjustments.collect(),
+            detectors: all,
+        }
     }
 }
 
@@ -339,7 +357,7 @@ impl Check<'_> {
         value
     }
 
-    fn homes(&mut self, list: Option<&Texts>) -> Vec<Home> {
+    pub(super) fn homes(&mut self, list: Option<&Texts>) -> Vec<Home> {
         let Some(list) = list else {
             return Vec::new();
         };

@@ -6,6 +6,7 @@
 //! [`Finding`] with its place and its remedy, and all of them are told at once. A configuration
 //! with an error is not used at all: the gateway then keeps the one it has, or does not start.
 
+mod adjust;
 mod agents;
 mod attach;
 mod check;

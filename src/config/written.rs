@@ -312,6 +312,17 @@ table! {
         secret: Vec<Spanned<ListedSecret>>,
         honeytoken: Vec<Spanned<Honeytoken>>,
         gitleaks: Vec<Spanned<Gitleaks>>,
+        adjust: Vec<Spanned<Adjust>>,
+    }
+}
+
+table! {
+    /// `[[adjust]]`
+    Adjust {
+        detector: Option<Text>,
+        default: Option<Text>,
+        strict: Option<Text>,
+        allow_to: Option<Texts>,
     }
 }
 

@@ -119,6 +119,9 @@ bad! {
         "['acme_[a-z', 'acme.x', 'acme_[a-z]{9,3}', '[a-z]{40}', 'acme_[a-z]{2,9}[a-c]{2}', 'acme_[a-z]{4000}[0-9]{4000}', 'acmé_x']",
     );
     detector_endless_without_boundary: detector("boundary = \"none\"", "['acme_[a-z]{9,}']");
+    detector_adjusted: detectors(
+        "[[adjust]]\ndetector = \"aws-acess-key-id\"\ndefault = \"block\"\n[[adjust]]\ndetector = \"nothing-like-it\"\nstrict = \"of\"\n[[adjust]]\ndetector = \"jwt\"\n[[adjust]]\ndefault = \"off\"\nallow = []\n",
+    );
     detector_twice: detectors(
         "[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_x']\n[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_y']\n",
     );

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portreeve::config::{self, Ca, DeniedNames, Env, WhenUnwritable};
 use portreeve::credential::{Attach, Source};
+use portreeve::dlp;
 use portreeve::policy::Mode;
 use portreeve::policy::rule::{
     Action, Agents, Cookies, Dlp, ForeignCredentials, HostPattern, Hosts, Methods,
@@ -409,4 +410,53 @@ fn the_environment_is_the_process_only_where_asked() {
     let folder = Folder::new(&[]);
     let env = Env::fixed(&folder.path("."), []);
     assert_eq!(env.config_file(None), None);
+}
+
+#[test]
+fn a_shipped_detector_can_be_adjusted_without_its_shapes() {
+    let folder = Folder::new(&[
+        ("portreeve.toml", "dlp = \"detectors\"\n"),
+        (
+            "detectors/a.toml",
+            r#"
+[[adjust]]
+detector = "own"
+strict = "alert"
+[[adjust]]
+detector = "aws-access-key-id"
+default = "redact"
+allow_to = ["keys.example.test", "*.aws.test"]
+"#,
+        ),
+        // Whichever file comes first.
+        (
+            "detectors/b.toml",
+            "[[detector]]\nname = \"own\"\ntitle = \"Own\"\nshapes = ['own_[a-z0-9]{20}']\n",
+        ),
+    ]);
+    let all = config::detectors(Some(&folder.path("portreeve.toml")), &folder.env()).unwrap();
+    let of = |name: &str| all.iter().find(|detector| &*detector.name == name).unwrap();
+    let aws = of("aws-access-key-id");
+    assert_eq!(
+        (aws.default, aws.strict),
+        (dlp::Action::Redact, dlp::Action::Alert)
+    );
+    let homes: Vec<_> = aws
+        .allow_to
+        .iter()
+        .map(|home| (home.host.to_string(), home.under))
+        .collect();
+    for home in [
+        ("amazonaws.com", true),
+        ("keys.example.test", false),
+        ("aws.test", true),
+    ] {
+        assert!(homes.contains(&(home.0.to_owned(), home.1)), "{homes:?}");
+    }
+    assert!(!aws.shapes.is_empty());
+    let own = of("own");
+    assert_eq!(
+        (own.default, own.strict),
+        (dlp::Action::Block, dlp::Action::Alert)
+    );
 }
