@@ -5,7 +5,7 @@
 //! needs no search but for the names of fields, which stand before a run that is assigned.
 
 use super::class::Class;
-use super::planes::{BLOCK, Block};
+use super::planes::{BLOCK, Block, Planes};
 
 /// The shortest run that is searched.
 pub const RUN: usize = 10;
@@ -31,7 +31,7 @@ pub fn is_dense(byte: u8) -> bool {
 }
 
 /// So many changes between small letters and capitals are no word.
-const CHANGES: u32 = 4;
+pub(super) const CHANGES: u32 = 4;
 /// So many capitals in a row are not, nor so many signs.
 const CAPITALS: usize = 8;
 const SIGNS: usize = 4;
@@ -274,6 +274,27 @@ impl Walk {
         }
     }
 
+    /// To the block of that number, where nothing in the one before is worth a search.
+    #[must_use]
+    pub fn at(planes: &Planes, number: usize) -> Self {
+        let last = number.saturating_sub(1);
+        let block = planes.block(last);
+        Self {
+            dense: block.dense >> 63,
+            lower: block.lower >> 63,
+            upper: block.upper >> 63,
+            run: u64::from(planes.reaches(last)),
+            worth: 0,
+            assigned: u64::from(assigned(planes, number)),
+        }
+    }
+
+    /// Whether what is worth a search goes on in the next block.
+    #[must_use]
+    pub fn is_worth(&self) -> bool {
+        self.worth == 1
+    }
+
     /// What is worth a search in `block`, from its byte `first` on; of it and `next`, which
     /// follows, `length` bytes are there. What follows them may be anything.
     #[inline]
@@ -325,6 +346,29 @@ impl Walk {
         };
         found
     }
+}
+
+/// Whether nothing that is a name stands before the block of that number, up to the last that
+/// assigns.
+fn assigned(planes: &Planes, number: usize) -> bool {
+    let mut follows = planes.block(number).dense;
+    for number in (0..number).rev() {
+        let block = planes.block(number);
+        let before = number
+            .checked_sub(1)
+            .map_or(0, |before| planes.block(before).dense);
+        let around = block.dense << 1 | block.dense >> 1 | before >> 63 | follows << 63;
+        // The last byte of a name, or what stands in place of one, and all after it.
+        let name = block.dense & around;
+        let after = name
+            .checked_ilog2()
+            .map_or(u64::MAX, |last| u64::MAX << last);
+        if block.assigns & after != 0 || name != 0 {
+            return block.assigns & after != 0;
+        }
+        follows = block.dense;
+    }
+    false
 }
 
 #[inline]

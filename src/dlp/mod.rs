@@ -14,6 +14,7 @@ mod dense;
 pub mod detector;
 pub mod engine;
 mod fields;
+mod hints;
 pub mod imported;
 pub mod kind;
 pub mod known;

@@ -117,9 +117,10 @@ impl Numbers {
         }
         loop {
             let from = view.place(self.next);
-            let found =
-                view.planes
-                    .find_with_next(from, view.window.len(), view.ended, begins_number);
+            let end = (view.window.len(), view.ended);
+            let found = view
+                .planes
+                .find_with_next(from, end, |hints| hints.numbers, begins_number);
             let Some(at) = found else {
                 self.next = view.end();
                 return None;

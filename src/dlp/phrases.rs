@@ -194,7 +194,9 @@ impl Phrases {
     fn find(&mut self, words: &Words, view: View<'_>) -> Option<u64> {
         loop {
             let (from, end) = (view.place(self.next), view.window.len());
-            let found = view.planes.find_with_next(from, end, view.ended, samples);
+            let found =
+                view.planes
+                    .find_with_next(from, (end, view.ended), |hints| hints.phrases, samples);
             let Some(at) = found else {
                 break;
             };

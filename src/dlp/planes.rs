@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::mem;
 
 use super::class::bits;
+use super::hints::{self, HINTED, Hints};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 64;
@@ -170,24 +171,86 @@ const OTHER: Tables = tables(&[
     (&[2], &[11, 13, 15]),
 ]);
 
+/// Blocks side by side.
+const LANES: usize = 4;
+type Lanes = [u64; LANES];
+
+/// Four blocks, kind by kind, so that what is asked of one is asked of four at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Four {
+    pub dense: Lanes,
+    pub digits: Lanes,
+    pub upper: Lanes,
+    pub lower: Lanes,
+    pub between: Lanes,
+    pub escapes: Lanes,
+    pub assigns: Lanes,
+    pub zeros: Lanes,
+    pub base64: Lanes,
+}
+
+impl Four {
+    #[inline]
+    fn block(&self, lane: usize) -> Block {
+        let of = |lanes: &Lanes| lanes.get(lane % LANES).copied().unwrap_or(0);
+        Block {
+            dense: of(&self.dense),
+            digits: of(&self.digits),
+            upper: of(&self.upper),
+            lower: of(&self.lower),
+            between: of(&self.between),
+            escapes: of(&self.escapes),
+            assigns: of(&self.assigns),
+            zeros: of(&self.zeros),
+            base64: of(&self.base64),
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, lane: usize, block: &Block) {
+        for (lanes, bits) in [
+            (&mut self.dense, block.dense),
+            (&mut self.digits, block.digits),
+            (&mut self.upper, block.upper),
+            (&mut self.lower, block.lower),
+            (&mut self.between, block.between),
+            (&mut self.escapes, block.escapes),
+            (&mut self.assigns, block.assigns),
+            (&mut self.zeros, block.zeros),
+            (&mut self.base64, block.base64),
+        ] {
+            if let Some(place) = lanes.get_mut(lane % LANES) {
+                *place = bits;
+            }
+        }
+    }
+}
+
 /// The planes of a window. Their memory is the thread's: a stream that waits has none.
 #[derive(Debug, Default)]
-pub struct Planes {
-    blocks: Vec<Block>,
+pub struct Planes(Memory);
+
+#[derive(Debug, Default)]
+struct Memory {
+    fours: Vec<Four>,
+    /// How many blocks these are.
+    count: usize,
+    hints: Vec<Hints>,
 }
 
 thread_local! {
     /// Of the last planes that were dropped.
-    static MEMORY: Cell<Vec<Block>> = const { Cell::new(Vec::new()) };
+    static MEMORY: Cell<Memory> = const {
+        Cell::new(Memory { fours: Vec::new(), count: 0, hints: Vec::new() })
+    };
 }
 
 impl Drop for Planes {
     fn drop(&mut self) {
-        let mut blocks = mem::take(&mut self.blocks);
-        if blocks.capacity() > 0 {
-            blocks.clear();
+        if self.0.fours.capacity() > 0 {
+            let memory = mem::take(&mut self.0);
             // When the thread ends it may be gone.
-            let _ = MEMORY.try_with(|memory| memory.set(blocks));
+            let _ = MEMORY.try_with(|kept| kept.set(memory));
         }
     }
 }
@@ -196,16 +259,66 @@ impl Planes {
     /// Those of a window.
     #[must_use]
     pub fn of(window: &[u8]) -> Self {
-        let mut blocks = MEMORY.try_with(Cell::take).unwrap_or_default();
-        read(window, &mut blocks);
-        Self { blocks }
+        let mut memory = MEMORY.try_with(Cell::take).unwrap_or_default();
+        memory.fours.clear();
+        memory.hints.clear();
+        memory.count = window.len().div_ceil(BLOCK);
+        read(window, &mut memory);
+        // What follows the window has a say in these.
+        for last in memory.count.saturating_sub(2)..memory.count {
+            if let Some(hints) = memory.hints.get_mut(last / HINTED) {
+                hints.look_at(last % HINTED);
+            }
+        }
+        Self(memory)
     }
 
     /// The block of that number; one without any byte where there is none.
     #[inline]
     #[must_use]
     pub fn block(&self, number: usize) -> Block {
-        self.blocks.get(number).copied().unwrap_or_default()
+        let four = self.0.fours.get(number / LANES);
+        four.map_or(Block::default(), |four| four.block(number % LANES))
+    }
+
+    /// Whether a run reaches from that block to the next.
+    #[inline]
+    #[must_use]
+    pub fn reaches(&self, number: usize) -> bool {
+        let hints = self.0.hints.get(number / HINTED);
+        hints.is_some_and(|hints| hints.reaches >> (number % HINTED) & 1 == 1)
+    }
+
+    /// The first block from `number` on that is worth a look.
+    #[inline]
+    #[must_use]
+    pub fn hinted(&self, number: usize, hint: impl Fn(&Hints) -> u64) -> Option<usize> {
+        self.look(number, hint, Some)
+    }
+
+    /// What `wanted` says of the first block from `number` on of which it says something, of
+    /// those that are worth a look.
+    #[inline]
+    fn look<T>(
+        &self,
+        number: usize,
+        hint: impl Fn(&Hints) -> u64,
+        mut wanted: impl FnMut(usize) -> Option<T>,
+    ) -> Option<T> {
+        let first = number / HINTED;
+        let mut here = u64::MAX << (number % HINTED);
+        for (word, hints) in (first..).zip(self.0.hints.get(first..)?) {
+            let mut bits = hint(hints) & here;
+            while bits != 0 {
+                let found = wanted(word * HINTED + bits.trailing_zeros() as usize);
+                if found.is_some() {
+                    return found;
+                }
+                bits &= bits - 1;
+            }
+            here = u64::MAX;
+        }
+        None
     }
 
     /// As [`Planes::find`], of what the next block has a say in. Behind `end` there is nothing
@@ -215,30 +328,22 @@ impl Planes {
     pub fn find_with_next(
         &self,
         at: usize,
-        end: usize,
-        ended: bool,
+        (end, ended): (usize, bool),
+        hint: impl Fn(&Hints) -> u64,
         kind: impl Fn(&Block, &Block) -> u64,
     ) -> Option<usize> {
-        let mut bits = u64::MAX << (at % BLOCK);
-        let first = at / BLOCK;
-        let blocks = self.blocks.get(first..)?;
-        let behind = (self.blocks.len() * BLOCK).saturating_sub(end);
-        for (number, block) in (first..).zip(blocks) {
-            let mut follow = blocks.iter().skip(number - first + 1);
-            let found = match (follow.next(), follow.next()) {
-                (Some(next), Some(_)) => kind(block, next),
+        let count = self.0.count;
+        let behind = (count * BLOCK).saturating_sub(end);
+        self.look(at / BLOCK, hint, |number| {
+            let (block, next) = (self.block(number), self.block(number + 1));
+            let found = match count - number {
                 // What stands behind the last has a say in the one before it, too.
-                (Some(last), None) if !ended => kind(block, &last.filled(behind)),
-                (Some(last), None) => kind(block, last),
-                (None, _) if ended => kind(block, &Block::default()),
-                (None, _) => kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind),
-            } & bits;
-            if found != 0 {
-                return Some(number * BLOCK + found.trailing_zeros() as usize);
-            }
-            bits = u64::MAX;
-        }
-        None
+                1 if !ended => kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind),
+                2 if !ended => kind(&block, &next.filled(behind)),
+                _ => kind(&block, &next),
+            };
+            first_from(at, number, found)
+        })
     }
 
     /// As [`Planes::find`], of those that are wanted.
@@ -247,38 +352,44 @@ impl Planes {
     pub fn find_wanted(
         &self,
         at: usize,
+        hint: impl Fn(&Hints) -> u64,
         kind: impl Fn(&Block) -> u64,
         wanted: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let mut here = u64::MAX << (at % BLOCK);
-        let first = at / BLOCK;
-        for (number, block) in (first..).zip(self.blocks.get(first..)?) {
-            let mut places = bits(kind(block) & here).map(|bit| number * BLOCK + usize::from(bit));
-            if let Some(found) = places.find(|place| wanted(*place)) {
-                return Some(found);
-            }
-            here = u64::MAX;
-        }
-        None
+        self.look(at / BLOCK, hint, |number| {
+            let bits = bits(kind(&self.block(number)));
+            let mut places = bits.map(|bit| number * BLOCK + usize::from(bit));
+            places.find(|place| *place >= at && wanted(*place))
+        })
     }
 
-    /// The first byte from `at` on that `kind` has a bit for.
+    /// The first byte from `at` on that `kind` has a bit for, in a block that is hinted at.
     #[inline]
     #[must_use]
-    pub fn find(&self, at: usize, kind: impl Fn(&Block) -> u64) -> Option<usize> {
-        let number = at / BLOCK;
-        let mut blocks = self.blocks.get(number..)?.iter();
-        let first = kind(blocks.next()?) & u64::MAX << (at % BLOCK);
-        if first != 0 {
-            return Some(number * BLOCK + first.trailing_zeros() as usize);
-        }
-        let (bits, after) = blocks.map(kind).zip(1..).find(|(bits, _)| *bits != 0)?;
-        Some((number + after) * BLOCK + bits.trailing_zeros() as usize)
+    pub fn find(
+        &self,
+        at: usize,
+        hint: impl Fn(&Hints) -> u64,
+        kind: impl Fn(&Block) -> u64,
+    ) -> Option<usize> {
+        self.look(at / BLOCK, hint, |number| {
+            first_from(at, number, kind(&self.block(number)))
+        })
     }
 }
 
-/// Appends the blocks of these bytes.
-fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
+/// The first place from `at` on of these bits of a block.
+#[inline]
+fn first_from(at: usize, number: usize, bits: u64) -> Option<usize> {
+    let bits = match at.saturating_sub(number * BLOCK) {
+        0 => bits,
+        skip => bits & u64::MAX << (skip % BLOCK),
+    };
+    (bits != 0).then(|| number * BLOCK + bits.trailing_zeros() as usize)
+}
+
+/// The blocks of these bytes, and what they hint at.
+fn read(bytes: &[u8], memory: &mut Memory) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
@@ -287,11 +398,15 @@ fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
             reason = "a call to what needs a feature that was looked for"
         )]
         unsafe {
-            avx2::read(bytes, blocks);
+            avx2::read(bytes, memory);
         };
         return;
     }
-    read_with(bytes, blocks, plain, plain);
+    read_with(bytes, &mut memory.fours, plain, plain);
+    // Each is worth a look.
+    for first in (0..memory.count).step_by(HINTED) {
+        memory.hints.push(Hints::at_all(memory.count - first));
+    }
 }
 
 /// As [`read`], with what makes a block of 64 bytes, and the last.
@@ -302,22 +417,27 @@ fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
 )]
 fn read_with(
     bytes: &[u8],
-    blocks: &mut Vec<Block>,
+    fours: &mut Vec<Four>,
     one: impl Fn(&[u8; BLOCK]) -> Block,
     last: impl Fn(&[u8; BLOCK]) -> Block,
 ) {
-    let (whole, rest) = bytes.as_chunks();
-    blocks.reserve(whole.len() + 1);
-    blocks.extend(whole.iter().map(&one));
-    if !rest.is_empty() {
-        // Of no kind but the first, which is masked.
-        let mut block = [0x7f; BLOCK];
-        if let Some(there) = block.get_mut(..rest.len()) {
-            there.copy_from_slice(rest);
+    // Where they stay: what was written by the word is slow to copy by the vector.
+    fours.resize(bytes.len().div_ceil(BLOCK * LANES), Four::default());
+    for (four, bytes) in fours.iter_mut().zip(bytes.chunks(BLOCK * LANES)) {
+        let (whole, rest) = bytes.as_chunks();
+        for (lane, bytes) in whole.iter().enumerate() {
+            four.set(lane, &one(bytes));
         }
-        let mut block = last(&block);
-        block.dense &= u64::MAX >> (BLOCK - rest.len());
-        blocks.push(block);
+        if !rest.is_empty() {
+            // Of no kind but the first, which is masked.
+            let mut block = [0x7f; BLOCK];
+            if let Some(there) = block.get_mut(..rest.len()) {
+                there.copy_from_slice(rest);
+            }
+            let mut block = last(&block);
+            block.dense &= u64::MAX >> (BLOCK - rest.len());
+            four.set(whole.len(), &block);
+        }
     }
 }
 
@@ -354,20 +474,28 @@ mod avx2 {
     };
 
     use super::{
-        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, ESCAPE, Half, LOWER, OTHER,
-        Tables, UPPER, read_with,
+        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, ESCAPE, Half, Hints, LOWER,
+        Memory, OTHER, Tables, UPPER, hints, read_with,
     };
+
+    /// So few blocks are looked at sooner than it is told whether they are worth it.
+    const AT_ONCE: usize = 4;
 
     /// As [`super::read`].
     #[target_feature(enable = "avx2")]
-    pub(super) fn read(bytes: &[u8], blocks: &mut Vec<Block>) {
+    pub(super) fn read(bytes: &[u8], memory: &mut Memory) {
         let (dense, other) = (Pair::of(&DENSE), Pair::of(&OTHER));
         read_with(
             bytes,
-            blocks,
+            &mut memory.fours,
             |bytes| block(bytes, dense, other),
             |bytes| last(bytes),
         );
+        if memory.count > AT_ONCE {
+            hints::read(&memory.fours, &mut memory.hints);
+        } else {
+            memory.hints.push(Hints::at_all(memory.count));
+        }
     }
 
     /// By itself, so that what is short is not read with what the loop over the rest sets up.

@@ -100,7 +100,7 @@ impl Map {
         let mut at = from;
         while at < end {
             let Some((first, second)) = words(bytes, at) else {
-                self.look(map, bytes, at, hit);
+                self.look(bytes, at, hit);
                 at += 2;
                 continue;
             };
@@ -115,7 +115,7 @@ impl Map {
             if tests.iter().fold(0, |any, test| any | test) & 1 != 0 {
                 for (place, test) in (at..end).step_by(2).zip(tests) {
                     if test & 1 != 0 {
-                        self.look(map, bytes, place, hit);
+                        self.look(bytes, place, hit);
                     }
                 }
             }
@@ -123,14 +123,11 @@ impl Map {
         }
     }
 
-    /// The slow look at one place: nearly always a false alarm.
-    fn look(
-        &self,
-        map: &[u64; WORDS],
-        bytes: &[u8],
-        at: usize,
-        hit: &mut impl FnMut(usize, &Entry),
-    ) {
+    /// Calls `hit` if a known gram stands at `at`: nearly always there is none.
+    pub fn look(&self, bytes: &[u8], at: usize, hit: &mut impl FnMut(usize, &Entry)) {
+        let Some(map) = self.bits.as_deref() else {
+            return;
+        };
         let Some(&[a, b, c]) = bytes.get(at..at + GRAM) else {
             return;
         };
@@ -138,6 +135,11 @@ impl Map {
         if test(map, gram) & 1 == 0 {
             return;
         }
+        self.tell(map, gram, &mut |entry| hit(at, entry));
+    }
+
+    /// Calls `hit` for each entry of a gram whose bit is set.
+    fn tell(&self, map: &[u64; WORDS], gram: u32, hit: &mut impl FnMut(&Entry)) {
         let hash = hash(gram);
         let (word, bit) = (hash >> 6, hash & 63);
         let before = map.get(word).map_or(0, |word| word & !(u64::MAX << bit));
@@ -150,7 +152,7 @@ impl Map {
             .map_or(self.entries.len(), |end| *end as usize);
         for entry in self.entries.get(start..end).unwrap_or_default() {
             if entry.gram == gram {
-                hit(at, entry);
+                hit(entry);
             }
         }
     }
@@ -242,10 +244,11 @@ impl Prefilter {
             Some(byte) if is_dense(*byte) => (place.tail.0, start),
             _ => (start, start),
         };
-        let mut first = start % BLOCK;
-        let mut block = planes.block(start / BLOCK);
-        for at in (start - first..end).step_by(BLOCK) {
-            let next = planes.block(at / BLOCK + 1);
+        let (mut first, mut number) = (start % BLOCK, start / BLOCK);
+        let blocks = end.div_ceil(BLOCK);
+        while number < blocks {
+            let at = number * BLOCK;
+            let (block, next) = (planes.block(number), planes.block(number + 1));
             let found = walk.step(&block, &next, (first, end - at));
             for span in Spans(found.marked) {
                 let (from, to) = span.within(at);
@@ -268,7 +271,19 @@ impl Prefilter {
                     dense.scan(window, (from.next_multiple_of(2), to.min(last)), hit);
                 }
             }
-            (block, first) = (next, 0);
+            (number, first) = (number + 1, 0);
+            let hinted = match &self.dense {
+                Some(_) => planes.hinted(number, |hints| hints.runs),
+                None => planes.hinted(number, |hints| hints.marked),
+            };
+            // There is none behind the last.
+            let hinted = hinted.unwrap_or(usize::MAX);
+            if hinted > number && !walk.is_worth() {
+                number = hinted;
+                if number < blocks {
+                    walk = Walk::at(planes, number);
+                }
+            }
         }
         let rest = window.get(last..).unwrap_or_default();
         let goes_on = last >= start && !rest.is_empty() && rest.iter().all(|byte| is_dense(*byte));

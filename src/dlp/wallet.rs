@@ -35,7 +35,10 @@ impl Wallets {
             self.next = view.end();
             return;
         }
-        while let Some(at) = view.planes.find(view.place(self.next), samples) {
+        while let Some(at) = view
+            .planes
+            .find(view.place(self.next), |hints| hints.wallets, samples)
+        {
             self.next = view.base + at as u64;
             let sample = view.between(self.next, self.next + SAMPLE);
             let mut to = self.next;

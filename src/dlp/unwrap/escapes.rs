@@ -89,10 +89,12 @@ impl Escapes {
     /// Looks for an escape that hides something; the answer is whether there is one.
     fn find(&mut self, view: View<'_>) -> bool {
         let hides_some = |at: usize| may_hide(view.window.get(at..).unwrap_or_default());
-        while let Some(at) =
-            view.planes
-                .find_wanted(view.place(self.next), |block| block.escapes, hides_some)
-        {
+        while let Some(at) = view.planes.find_wanted(
+            view.place(self.next),
+            |hints| hints.escapes,
+            |block| block.escapes,
+            hides_some,
+        ) {
             let at = view.base + at as u64;
             let here = view.from(at);
             match escape(here, view.ended) {

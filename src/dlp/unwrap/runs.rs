@@ -166,10 +166,11 @@ impl Runs {
             }
         }
         self.next = self.next.next_multiple_of(BLOCK_LONG);
-        while let Some(at) = view
-            .planes
-            .find(view.place(self.next), |block| wholes(block.encoded()))
-        {
+        while let Some(at) = view.planes.find(
+            view.place(self.next),
+            |hints| hints.encoded,
+            |block| wholes(block.encoded()),
+        ) {
             self.next = view.base + at as u64;
             let floor = self.next.saturating_sub(BLOCK_LONG - 1).max(self.floor);
             let before = view.between(floor.max(view.base), self.next);
