@@ -12,7 +12,7 @@ use super::imported::Imported;
 use super::kind::{Kind, Kinds};
 use super::parts::{Around, Part, Parts};
 use super::planes::Planes;
-use super::prefilter::{Entry, GRAM, Gram, Grams, Place, Prefilter};
+use super::prefilter::{Entry, GRAM, Gram, Grams, Map, Place, Prefilter};
 use super::readers::{Read, Readers};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 
@@ -94,8 +94,8 @@ pub struct Engine {
     parts: Parts,
     prefilter: Prefilter,
     kinds: Kinds,
-    /// For each byte, the rules whose tokens begin with it and have a nearly fixed prefix.
-    beginnings: Vec<Vec<u32>>,
+    /// The first gram of each rule whose tokens have a nearly fixed prefix.
+    beginnings: Map,
     longest_prefix: usize,
 }
 
@@ -134,6 +134,9 @@ struct Rule {
     body: usize,
     /// The classes up to the end of the anchor.
     prefix: Vec<Class>,
+    /// Whether its beginning is nearly fixed up to its anchor: then it tells before the anchor
+    /// is there in full that a token may begin. Else every word would be held back.
+    tells_early: bool,
 }
 
 /// A token of which not all bytes are there.
@@ -203,10 +206,7 @@ impl Engine {
     #[must_use]
     pub fn compile(sought: Sought<'_>) -> Self {
         let mut grams = Grams::default();
-        let mut engine = Self {
-            beginnings: vec![Vec::new(); 256],
-            ..Self::default()
-        };
+        let mut engine = Self::default();
         for pattern in sought.patterns {
             let pattern = Arc::new(pattern);
             let (fixed, anchor) = (pattern.shape.fixed(), pattern.shape.anchor());
@@ -243,6 +243,7 @@ impl Engine {
                 to.push(numbered(gram, readers + anchor, place));
             });
         }
+        engine.beginnings = engine.first_grams();
         engine.prefilter = Prefilter::new(grams);
         engine.kinds = Kinds::new(sought.kinds);
         engine
@@ -286,16 +287,22 @@ impl Engine {
         }
         fixed.truncate(anchor + ANCHOR);
         let pattern = pattern.clone();
-        let rule = Rule::new(pattern, coding, fixed);
-        if rule.tells_early(anchor) {
-            for byte in rule.prefix.first().copied().unwrap_or_default().bytes() {
-                if let Some(rules) = self.beginnings.get_mut(usize::from(byte)) {
-                    rules.push(number);
-                }
-            }
+        let rule = Rule::new(pattern, coding, fixed, anchor);
+        if rule.tells_early {
             self.longest_prefix = self.longest_prefix.max(rule.prefix.len());
         }
         self.rules.push(rule);
+    }
+
+    /// Where each rule begins that tells early.
+    fn first_grams(&self) -> Map {
+        let rules = (0..).zip(&self.rules);
+        let early = rules.filter(|(_, rule)| rule.tells_early);
+        Map::new(early.flat_map(|(number, rule)| {
+            let first = rule.prefix.get(..GRAM).unwrap_or_default();
+            let spelled = spell(first).into_iter();
+            spelled.map(move |gram| (gram, number, 0))
+        }))
     }
 
     /// Looks for anchors in `window` from `place` on and calls `hit` with each place worth
@@ -418,23 +425,22 @@ impl Engine {
         let last = (window.len() + 1).saturating_sub(TELLING);
         let may_begin = |start: &usize| {
             let tail = window.get(*start..).unwrap_or_default();
-            let rules = tail
-                .first()
-                .and_then(|byte| self.beginnings.get(usize::from(*byte)));
-            rules.into_iter().flatten().any(|rule| {
-                self.rules.get(*rule as usize).is_some_and(|rule| {
+            let mut begins = false;
+            self.beginnings.look(window, *start, &mut |_, entry| {
+                begins |= self.rules.get(entry.rule as usize).is_some_and(|rule| {
                     tail.len() < rule.prefix.len()
                         && rule.has_prefix(tail)
                         && rule.starts_at(window, *start)
-                })
-            })
+                });
+            });
+            begins
         };
         (first..last).find(may_begin).unwrap_or(window.len())
     }
 }
 
 impl Rule {
-    fn new(pattern: Arc<Pattern>, coding: Coding, prefix: Vec<Class>) -> Self {
+    fn new(pattern: Arc<Pattern>, coding: Coding, prefix: Vec<Class>, anchor: usize) -> Self {
         let first = pattern.shape.first();
         let (mut left, mut right) = (Class::default(), Class::default());
         if pattern.boundary == Boundary::Token {
@@ -444,22 +450,19 @@ impl Rule {
                 left = left.union(&first);
             }
         }
+        let body = pattern.shape.prefix_len();
+        let tells_early = match coding {
+            Coding::Plain => anchor < body,
+            _ => prefix.iter().all(|class| class.len() <= NEARLY_FIXED),
+        };
         Self {
-            body: pattern.shape.prefix_len(),
+            body,
+            tells_early,
             left,
             right,
             prefix,
             coding,
             pattern,
-        }
-    }
-
-    /// Whether its beginning is nearly fixed up to its anchor: then it tells before the anchor
-    /// is there in full that a token may begin. Else every word would be held back.
-    fn tells_early(&self, anchor: usize) -> bool {
-        match self.coding {
-            Coding::Plain => anchor < self.body,
-            _ => self.prefix.iter().all(|class| class.len() <= NEARLY_FIXED),
         }
     }
 
