@@ -100,7 +100,7 @@ impl Map {
         let mut at = from;
         while at < end {
             let Some((first, second)) = words(bytes, at) else {
-                self.look(bytes, at, hit);
+                self.look_around(map, bytes, at, hit);
                 at += 2;
                 continue;
             };
@@ -115,11 +115,28 @@ impl Map {
             if tests.iter().fold(0, |any, test| any | test) & 1 != 0 {
                 for (place, test) in (at..end).step_by(2).zip(tests) {
                     if test & 1 != 0 {
-                        self.look(bytes, place, hit);
+                        self.look_around(map, bytes, place, hit);
                     }
                 }
             }
             at += STEP;
+        }
+    }
+
+    /// As [`Map::look`], where an anchor may stand: before or after the gram is another one.
+    fn look_around(
+        &self,
+        map: &[u64; WORDS],
+        bytes: &[u8],
+        at: usize,
+        hit: &mut impl FnMut(usize, &Entry),
+    ) {
+        let known = |at: usize| {
+            let gram = bytes.get(at..at + GRAM).and_then(<[u8]>::first_chunk);
+            gram.is_none_or(|[a, b, c]| test(map, u32::from_le_bytes([*a, *b, *c, 0])) & 1 == 1)
+        };
+        if known(at + 1) || at.checked_sub(1).is_some_and(known) {
+            self.look(bytes, at, hit);
         }
     }
 
