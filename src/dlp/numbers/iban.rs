@@ -121,8 +121,9 @@ fn structure(country: &[u8]) -> Option<&'static str> {
 
 /// How long the number is that begins with these four characters.
 pub(super) fn length(beginning: &[u8]) -> Option<usize> {
-    let (_, check) = beginning.split_at_checked(2)?;
-    if !check.iter().take(2).all(u8::is_ascii_digit) || check.len() < 2 {
+    let (country, check) = beginning.split_at_checked(2)?;
+    let digits = check.iter().take(2).all(u8::is_ascii_digit) && check.len() >= 2;
+    if !digits || !country.iter().all(u8::is_ascii_uppercase) {
         return None;
     }
     let structure = structure(beginning)?;
