@@ -41,6 +41,8 @@ pub struct Shape {
     anchor: usize,
     /// The bytes that every token begins with.
     literal: Box<[u8]>,
+    /// The items they are of, but for the last of all, and the bytes of these.
+    read: (u16, usize),
 }
 
 /// Why a shape cannot be used.
@@ -143,11 +145,20 @@ impl Shape {
     /// A shape that has an anchor.
     fn searchable(items: Box<[Item]>, open_ended: bool) -> Option<Self> {
         let literal = literal(&items);
+        let mut read = (0, 0);
+        for item in items.iter().take(items.len().saturating_sub(1)) {
+            let bytes = read.1 + usize::from(item.most);
+            if bytes > literal.len() {
+                break;
+            }
+            read = (read.0 + 1, bytes);
+        }
         let mut shape = Self {
             items,
             open_ended,
             anchor: 0,
             literal,
+            read,
         };
         shape.anchor = anchor::best_place(&shape.fixed(), shape.prefix_len())?;
         Some(shape)
@@ -276,14 +287,17 @@ impl Shape {
     /// Reads on from `cursor`; `bytes` begin with the token. `right`: no byte of this class
     /// may follow. `ended`: no byte follows `bytes` at all.
     pub fn advance(&self, bytes: &[u8], cursor: &mut Cursor, right: Class, ended: bool) -> Step {
-        if cursor.at == 0
-            && self
-                .literal
-                .iter()
-                .zip(bytes)
-                .any(|(one, other)| one != other)
-        {
-            return Step::Failed;
+        if cursor.at == 0 {
+            // Nearly always the end of it, before anything is set up to compare more.
+            let firsts = self.literal.first().zip(bytes.first());
+            if firsts.is_some_and(|(one, other)| one != other) {
+                return Step::Failed;
+            }
+            if bytes.starts_with(&self.literal) {
+                (cursor.item, cursor.at) = self.read;
+            } else if !self.literal.starts_with(bytes) {
+                return Step::Failed;
+            }
         }
         loop {
             let Some(item) = self.items.get(usize::from(cursor.item)) else {
