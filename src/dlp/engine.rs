@@ -134,6 +134,8 @@ struct Rule {
     body: usize,
     /// The classes up to the end of the anchor.
     prefix: Vec<Class>,
+    /// And of what is fixed behind it, where that is cheaper to tell than to decode.
+    behind: Vec<Class>,
     /// Whether its beginning is nearly fixed up to its anchor: then it tells before the anchor
     /// is there in full that a token may begin. Else every word would be held back.
     tells_early: bool,
@@ -258,12 +260,18 @@ impl Engine {
     /// The encodings of a pattern whose beginning is nearly fixed.
     fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Grams) {
         let shape = &pattern.shape;
-        let mut beginning = shape.fixed();
-        beginning.truncate((shape.prefix_len() + 1).min(ENCODED_MAX));
+        let mut fixed = shape.fixed();
+        fixed.truncate(ENCODED_MAX);
+        let beginning = fixed.get(..=shape.prefix_len()).unwrap_or(&fixed);
         for coding in Coding::ENCODED {
             let short = coding.encoded_len(shape.longest() + BEFORE) <= LONGEST;
-            let raw = coding.encode(&beginning);
+            let raw = coding.encode(beginning);
             if let (true, Some(anchor)) = (short, best_place(&raw, raw.len())) {
+                let raw = match coding {
+                    // Lines may end within it.
+                    Coding::Base64(_) => raw,
+                    _ => coding.encode(&fixed),
+                };
                 self.add(pattern, coding, raw, anchor, grams);
             }
         }
@@ -285,9 +293,13 @@ impl Engine {
             let spelled = spell(classes).into_iter();
             to.extend(spelled.map(|gram| (gram, number, place)));
         }
+        let behind = match coding {
+            Coding::Plain | Coding::Base64(_) => Vec::new(),
+            _ => fixed.split_off(fixed.len().min(anchor + ANCHOR)),
+        };
         fixed.truncate(anchor + ANCHOR);
-        let pattern = pattern.clone();
-        let rule = Rule::new(pattern, coding, fixed, anchor);
+        let mut rule = Rule::new(pattern.clone(), coding, fixed, anchor);
+        rule.behind = behind;
         if rule.tells_early {
             self.longest_prefix = self.longest_prefix.max(rule.prefix.len());
         }
@@ -461,13 +473,14 @@ impl Rule {
             left,
             right,
             prefix,
+            behind: Vec::new(),
             coding,
             pattern,
         }
     }
 
     fn has_prefix(&self, bytes: &[u8]) -> bool {
-        let mut pairs = self.prefix.iter().zip(bytes);
+        let mut pairs = self.prefix.iter().chain(&self.behind).zip(bytes);
         pairs.all(|(class, byte)| class.contains(*byte))
     }
 
