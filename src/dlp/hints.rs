@@ -211,8 +211,10 @@ mod avx2 {
         let row = sixteen(_mm256_or_si256(alphanumeric, signs.here));
         let quarters = _mm256_set1_epi64x(0x0001_0001_0001_0001);
         hints.encoded |= any(_mm256_and_si256(row, quarters)) << place;
-        hints.escapes |= any(lanes(four.escapes)) << place;
         let dense = Bits::of(four.dense, after.dense);
+        let ends = Bits::of(four.ends, after.ends);
+        let escapes = escapes(lanes(four.escapes), dense, ends);
+        hints.escapes |= any(escapes) << place;
         let zeros = Bits::of(four.zeros, after.zeros);
         let runs = runs(dense, &mut before.begins);
         hints.runs |= any(runs) << place;
@@ -234,6 +236,13 @@ mod avx2 {
         );
         let behind = _mm256_and_si256(not_zero(behind), reaches);
         hints.marked |= any(_mm256_or_si256(here, behind)) << place;
+    }
+
+    /// Those that stand neither before a quote nor for the end of a line.
+    #[target_feature(enable = "avx2")]
+    fn escapes(escapes: __m256i, dense: Bits, ends: Bits) -> __m256i {
+        let before = _mm256_andnot_si256(ends.after::<1, 63>(), dense.after::<1, 63>());
+        _mm256_and_si256(escapes, before)
     }
 
     /// As `begins_number` of the search for them.

@@ -40,6 +40,8 @@ pub struct Block {
     pub zeros: u64,
     /// What is no letter or digit in either alphabet of base64.
     pub base64: u64,
+    /// `n`, the end of a line behind a `\`.
+    pub ends: u64,
 }
 
 impl Block {
@@ -54,6 +56,7 @@ impl Block {
         assigns: u64::MAX,
         zeros: u64::MAX,
         base64: u64::MAX,
+        ends: u64::MAX,
     };
 
     /// With digits and capitals in place of the last bytes.
@@ -97,6 +100,7 @@ const ESCAPE: u8 = 8 | 16;
 const ASSIGNS: u8 = 16 | 32 | 64;
 const CONTROL: u8 = 64;
 const BASE64: u8 = 4 | 128;
+const END: u8 = b'n';
 
 /// For a half of a byte, a bit for each set of halves that it is in.
 type Half = [u8; 16];
@@ -187,6 +191,7 @@ pub(super) struct Four {
     pub assigns: Lanes,
     pub zeros: Lanes,
     pub base64: Lanes,
+    pub ends: Lanes,
 }
 
 impl Four {
@@ -203,6 +208,7 @@ impl Four {
             assigns: of(&self.assigns),
             zeros: of(&self.zeros),
             base64: of(&self.base64),
+            ends: of(&self.ends),
         }
     }
 
@@ -218,6 +224,7 @@ impl Four {
             (&mut self.assigns, block.assigns),
             (&mut self.zeros, block.zeros),
             (&mut self.base64, block.base64),
+            (&mut self.ends, block.ends),
         ] {
             if let Some(place) = lanes.get_mut(lane % LANES) {
                 *place = bits;
@@ -460,6 +467,7 @@ fn plain(bytes: &[u8; BLOCK]) -> Block {
         block.assigns |= bit(other, ASSIGNS);
         block.zeros |= bit(other, CONTROL) & block.dense;
         block.base64 |= bit(other, BASE64);
+        block.ends |= u64::from(*byte == END) << place;
     }
     block
 }
@@ -474,8 +482,8 @@ mod avx2 {
     };
 
     use super::{
-        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, ESCAPE, Half, Hints, LOWER,
-        Memory, OTHER, Tables, UPPER, hints, read_with,
+        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, END, ESCAPE, Half, Hints,
+        LOWER, Memory, OTHER, Tables, UPPER, hints, read_with,
     };
 
     /// So few blocks are looked at sooner than it is told whether they are worth it.
@@ -561,6 +569,8 @@ mod avx2 {
             block.assigns |= bits(other, ASSIGNS);
             block.zeros |= bits(other, CONTROL) & block.dense;
             block.base64 |= bits(other, BASE64);
+            let ends = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(END.cast_signed()));
+            block.ends |= u64::from(_mm256_movemask_epi8(ends).cast_unsigned()) << shift;
         }
         block
     }
