@@ -480,8 +480,13 @@ impl Rule {
     }
 
     fn has_prefix(&self, bytes: &[u8]) -> bool {
-        let mut pairs = self.prefix.iter().chain(&self.behind).zip(bytes);
-        pairs.all(|(class, byte)| class.contains(*byte))
+        let behind = bytes.get(self.prefix.len()..).unwrap_or_default();
+        let fits = |classes: &[Class], bytes: &[u8]| {
+            let mut pairs = classes.iter().zip(bytes);
+            pairs.all(|(class, byte)| class.contains(*byte))
+        };
+        // The anchor was found, nearly always: the rest tells more.
+        fits(&self.behind, behind) && fits(&self.prefix, bytes)
     }
 
     /// Whether what is before `start` allows a token there.
