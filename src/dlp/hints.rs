@@ -357,3 +357,92 @@ mod avx2 {
         u64::from(_mm256_movemask_pd(some).cast_unsigned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dense::Walk;
+    use super::super::planes::{BLOCK, Block, Planes};
+    use super::super::{numbers, phrases, wallet};
+    use super::*;
+
+    type Kind = fn(&Hints) -> u64;
+
+    fn text(seed: &mut u32) -> Vec<u8> {
+        const PIECES: [&[u8]; 18] = [
+            b"word",
+            b"_of_",
+            b"ThE",
+            b"7",
+            b"://",
+            b"CAPS",
+            b"--",
+            b"aBcD",
+            b"\0",
+            b" ",
+            b"\"",
+            b"\\n",
+            b"\\u0041",
+            b"%41",
+            b" = ",
+            b"4111 ",
+            b"DE89",
+            b"able, zoo ",
+        ];
+        let mut next = |below: usize| {
+            *seed = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+            (*seed >> 9) as usize % below
+        };
+        let (length, kinds) = (next(2000), 1 + next(PIECES.len()));
+        let first = next(PIECES.len());
+        let mut text = Vec::new();
+        while text.len() < length {
+            text.extend_from_slice(PIECES[(first + next(kinds)) % PIECES.len()]);
+        }
+        text
+    }
+
+    #[test]
+    fn no_block_is_left_out_in_which_something_is_found() {
+        let (mut seed, mut all, mut hinted) = (7, 0, [0; 7]);
+        for _ in 0..3000 {
+            let text = text(&mut seed);
+            let planes = Planes::of(&text);
+            let mut walk = Walk::after(b"");
+            for number in 0..text.len().div_ceil(BLOCK) {
+                let (block, next) = (planes.block(number), planes.block(number + 1));
+                let found = walk.step(&block, &next, (0, text.len() - number * BLOCK));
+                let after = |bits: fn(&Block) -> u64| bits(&block) >> 1 | bits(&next) << 63;
+                let row = |bits: u64| (0..4).any(|part| bits >> (part * 16) & 0xffff == 0xffff);
+                let hides = after(|block| block.dense) & !after(|block| block.ends);
+                let kinds: [(Kind, bool); 7] = [
+                    (|hints| hints.marked, found.marked != 0),
+                    (|hints| hints.runs, found.runs != 0),
+                    (
+                        |hints| hints.numbers,
+                        numbers::begins_number(&block, &next) != 0,
+                    ),
+                    (|hints| hints.phrases, phrases::samples(&block, &next) != 0),
+                    (|hints| hints.wallets, wallet::samples(&block) != 0),
+                    (|hints| hints.encoded, row(block.encoded())),
+                    (|hints| hints.escapes, block.escapes & hides != 0),
+                ];
+                for (place, (hint, found)) in kinds.into_iter().enumerate() {
+                    let here = planes.hinted(number, hint) == Some(number);
+                    // What goes on from a block before is followed without a hint.
+                    let goes_on = place == 0 && number > 0 && block.dense & 1 == 1;
+                    assert!(
+                        here || !found || goes_on,
+                        "{place}: {}",
+                        text.escape_ascii()
+                    );
+                    hinted[place] += usize::from(here);
+                }
+                all += 1;
+            }
+        }
+        assert!(
+            hinted.iter().all(|hinted| *hinted < all),
+            "{hinted:?} of {all}"
+        );
+    }
+}

@@ -402,7 +402,7 @@ fn is_part(byte: u8) -> bool {
 
 /// Where three digits in a row begin, or two capitals and two digits.
 #[inline]
-fn begins_number(block: &Block, next: &Block) -> u64 {
+pub(super) fn begins_number(block: &Block, next: &Block) -> u64 {
     let (digits, upper) = (
         Pair(block.digits, next.digits),
         Pair(block.upper, next.upper),

@@ -375,7 +375,7 @@ pub(super) fn phrase(words: &Words, entropy: &[u8]) -> Option<String> {
 /// The first bit of each sample of a block that may be of a phrase: all its bytes may stand in
 /// one, all its words are long enough and none is too long.
 #[inline]
-fn samples(block: &Block, next: &Block) -> u64 {
+pub(super) fn samples(block: &Block, next: &Block) -> u64 {
     /// Words that begin in a sample and end in it, and stretches that are too long for one.
     const INNER: u128 = (1 << (SAMPLE - 3)) - 2;
     const STRETCH: u128 = (1 << (SAMPLE - WORD_MAX + 1)) - 1;

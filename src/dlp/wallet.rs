@@ -123,7 +123,7 @@ fn is_key(text: &[u8]) -> bool {
 /// The first bit of each sample that may be of a key: none where nothing else stands, as in
 /// hexadecimal and base64, for a key is shorter than a block.
 #[inline]
-fn samples(block: &Block) -> u64 {
+pub(super) fn samples(block: &Block) -> u64 {
     let bits = block.alphanumeric();
     if bits == u64::MAX {
         return 0;
