@@ -60,6 +60,7 @@ fn whole(engine: &Engine, text: &[u8]) -> Vec<Finding> {
         findings.push(finding);
     });
     findings.sort_unstable();
+    findings.dedup();
     findings
 }
 
@@ -95,8 +96,12 @@ fn push(pass: &mut Pass, engine: &Engine, bytes: &[u8], report: Report<'_>) {
     pass.hold(engine);
 }
 
+/// What is found through an escape beside a cut may be told once more as it stands; whoever
+/// is told knows that it is the same.
 fn found(findings: Vec<(Finding, u64)>) -> Vec<Finding> {
-    findings.into_iter().map(|(finding, _)| finding).collect()
+    let mut found: Vec<_> = findings.into_iter().map(|(finding, _)| finding).collect();
+    found.dedup();
+    found
 }
 
 /// Text that is full of tokens, nearly tokens and pieces of them.
