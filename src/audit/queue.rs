@@ -6,7 +6,7 @@
 
 mod work;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -278,15 +278,18 @@ impl Inner {
     }
 }
 
-/// The line of a record, in which what every record has is filled in.
+/// The line of a record, in which what every record has is filled in. Its memory is the
+/// thread's.
 fn drafted<T>(mut record: Record, then: impl FnOnce(&Draft) -> T) -> T {
     thread_local! {
-        static DRAFT: RefCell<Draft> = RefCell::default();
+        static DRAFT: Cell<Draft> = Cell::default();
     }
     record.time.get_or_insert_with(SystemTime::now);
     record.id.get_or_insert_with(Uuid::now_v7);
-    DRAFT.with_borrow_mut(|draft| {
-        draft.write(&record);
-        then(draft)
-    })
+    // While the thread ends there is none, and a new one does.
+    let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
+    draft.write(&record);
+    let done = then(&draft);
+    let _ = DRAFT.try_with(|kept| kept.set(draft));
+    done
 }

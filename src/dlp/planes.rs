@@ -1,8 +1,8 @@
-//! What kind of byte stands where: eight bit planes of a window, made once and read by every
+//! What kind of byte stands where: bit planes of a window, made once and read by every
 //! search.
 //!
 //! Nearly all of what leaves is no secret, and a search that looks at each byte for itself is
-//! slow seven times. Here 64 bytes become one bit each in eight words, and a search asks these
+//! slow seven times. Here 64 bytes become one bit each in ten words, and a search asks these
 //! for what it needs: sixteen small letters in a row are one comparison. Two tables of sixteen
 //! entries say what the halves of a byte allow, and a byte is what both do (W. Muła, D. Lemire,
 //! "Faster Base64 Encoding and Decoding Using AVX2 Instructions", 2018).
@@ -343,7 +343,7 @@ impl Planes {
         let behind = (count * BLOCK).saturating_sub(end);
         self.look(at / BLOCK, hint, |number| {
             let (block, next) = (self.block(number), self.block(number + 1));
-            let found = match count - number {
+            let found = match count.saturating_sub(number) {
                 // What stands behind the last has a say in the one before it, too.
                 1 if !ended => kind(&block.filled(behind), &Block::ALL) & (u64::MAX >> behind),
                 2 if !ended => kind(&block, &next.filled(behind)),

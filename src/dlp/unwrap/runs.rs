@@ -293,12 +293,9 @@ impl Unit {
         let (mut bytes, mut written) = ([0; PIECE_MOST], 0);
         for (place, group) in bytes.chunks_exact_mut(count).zip(groups) {
             match (place, group) {
-                ([byte], [high, low]) => *byte = low_byte(digit(*high) * 16 + digit(*low)),
+                ([byte], [high, low]) => *byte = pair(*high, *low),
                 ([one, two, three], [a, b, c, d]) => {
-                    let bits = value(*a) << 18 | value(*b) << 12 | value(*c) << 6 | value(*d);
-                    *one = low_byte(bits >> 16);
-                    *two = low_byte(bits >> 8);
-                    *three = low_byte(bits);
+                    [*one, *two, *three] = quartet([*a, *b, *c, *d]);
                 }
                 _ => {}
             }
@@ -334,15 +331,25 @@ impl Values {
 
 /// Decodes one group, until a byte is not wanted.
 #[inline]
-fn read(group: &[u8], mut wanted: impl FnMut(u8) -> bool) -> bool {
+fn read(group: &[u8], wanted: impl Fn(u8) -> bool) -> bool {
     match *group {
-        [high, low] => wanted(low_byte(digit(high) * 16 + digit(low))),
-        [a, b, c, d] => {
-            let bits = value(a) << 18 | value(b) << 12 | value(c) << 6 | value(d);
-            wanted(low_byte(bits >> 16)) && wanted(low_byte(bits >> 8)) && wanted(low_byte(bits))
-        }
+        [high, low] => wanted(pair(high, low)),
+        [a, b, c, d] => quartet([a, b, c, d]).into_iter().all(wanted),
         _ => false,
     }
+}
+
+/// The byte of two hexadecimal digits.
+#[inline]
+fn pair(high: u8, low: u8) -> u8 {
+    low_byte(digit(high) * 16 + digit(low))
+}
+
+/// The bytes of four characters of base64.
+#[inline]
+fn quartet(group: [u8; 4]) -> [u8; 3] {
+    let bits = group.iter().fold(0, |bits, byte| bits << 6 | value(*byte));
+    [bits >> 16, bits >> 8, bits].map(low_byte)
 }
 
 enum Break {

@@ -69,13 +69,13 @@ impl Hash for Key {
 }
 
 /// For maps of keys, which have been hashed.
-pub type ByHash = BuildHasherDefault<Known>;
+pub type ByHash = BuildHasherDefault<HandedOn>;
 
 /// Hands on the hash that a [`Key`] has.
 #[derive(Debug, Default)]
-pub struct Known(u64);
+pub struct HandedOn(u64);
 
-impl Hasher for Known {
+impl Hasher for HandedOn {
     fn finish(&self) -> u64 {
         self.0
     }
