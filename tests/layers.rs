@@ -33,7 +33,7 @@ const SIBLINGS: [(&str, &str); 2] = [
     ("credential", "tls"),
 ];
 
-/// The only module that may hold unsafe code, and the file with the one other use: a call of
+/// The only module that may hold unsafe code, and the file with the one other use: calls of
 /// what needs a feature of the processor that was just looked for.
 const UNSAFE: &str = "jail";
 const UNSAFE_CALL: &str = "src/dlp/planes.rs";

@@ -373,12 +373,14 @@ pub(super) fn phrase(words: &Words, entropy: &[u8]) -> Option<String> {
 }
 
 /// The first bit of each sample of a block that may be of a phrase: all its bytes may stand in
-/// one, all its words are long enough and none is too long.
+/// one, all its words are long enough, none is too long and none too far from the next.
 #[inline]
 pub(super) fn samples(block: &Block, next: &Block) -> u64 {
     /// Words that begin in a sample and end in it, and stretches that are too long for one.
     const INNER: u128 = (1 << (SAMPLE - 3)) - 2;
     const STRETCH: u128 = (1 << (SAMPLE - WORD_MAX + 1)) - 1;
+    /// And of what is between two words, the last of which may be an escape.
+    const GAP: u128 = (1 << (SAMPLE - BETWEEN - 1)) - 1;
     const QUARTERS: u128 = 0x1_0001_0001_0001_0001;
     let both = |kind: fn(&Block) -> u64| u128::from(kind(block)) | u128::from(kind(next)) << BLOCK;
     let bits = both(Block::phrase);
@@ -400,10 +402,13 @@ pub(super) fn samples(block: &Block, next: &Block) -> u64 {
     let two = letters & letters >> 1;
     let four = two & two >> 2;
     let long = four & four >> 4 & letters >> 8;
+    let two = other & other >> 1;
+    let four = two & two >> 2;
+    let far = four & four >> 4 & two >> BETWEEN;
     while rest != 0 {
         let at = rest.trailing_zeros();
         rest &= rest - 1;
-        if short >> at & INNER | long >> at & STRETCH == 0 {
+        if short >> at & INNER | long >> at & STRETCH | far >> at & GAP == 0 {
             samples |= 1 << at;
         }
     }

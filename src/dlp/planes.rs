@@ -7,6 +7,9 @@
 //! entries say what the halves of a byte allow, and a byte is what both do (W. Muła, D. Lemire,
 //! "Faster Base64 Encoding and Decoding Using AVX2 Instructions", 2018).
 
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
 use std::cell::Cell;
 use std::mem;
 
@@ -40,8 +43,8 @@ pub struct Block {
     pub zeros: u64,
     /// What is no letter or digit in either alphabet of base64.
     pub base64: u64,
-    /// `n`, the end of a line behind a `\`.
-    pub ends: u64,
+    /// What follows the first byte of an escape that may hide something, and little else.
+    pub hidden: u64,
 }
 
 impl Block {
@@ -56,7 +59,7 @@ impl Block {
         assigns: u64::MAX,
         zeros: u64::MAX,
         base64: u64::MAX,
-        ends: u64::MAX,
+        hidden: u64::MAX,
     };
 
     /// With digits and capitals in place of the last bytes.
@@ -100,7 +103,6 @@ const ESCAPE: u8 = 8 | 16;
 const ASSIGNS: u8 = 16 | 32 | 64;
 const CONTROL: u8 = 64;
 const BASE64: u8 = 4 | 128;
-const END: u8 = b'n';
 
 /// For a half of a byte, a bit for each set of halves that it is in.
 type Half = [u8; 16];
@@ -175,6 +177,18 @@ const OTHER: Tables = tables(&[
     (&[2], &[11, 13, 15]),
 ]);
 
+/// Of `%`, `\` and `&`: hexadecimal digits, `u`, `x` and `/`, and `#aglq`.
+const HIDDEN: Tables = tables(&[
+    (&[3], TEN),
+    (&[4, 6], &[1, 2, 3, 4, 5, 6]),
+    (&[6], &[7, 12]),
+    (&[7], &[1, 5, 8]),
+    (&[2], &[3, 15]),
+    (&[], &[]),
+    (&[], &[]),
+    (&[], &[]),
+]);
+
 /// Blocks side by side.
 const LANES: usize = 4;
 type Lanes = [u64; LANES];
@@ -191,7 +205,7 @@ pub(super) struct Four {
     pub assigns: Lanes,
     pub zeros: Lanes,
     pub base64: Lanes,
-    pub ends: Lanes,
+    pub hidden: Lanes,
 }
 
 impl Four {
@@ -208,7 +222,7 @@ impl Four {
             assigns: of(&self.assigns),
             zeros: of(&self.zeros),
             base64: of(&self.base64),
-            ends: of(&self.ends),
+            hidden: of(&self.hidden),
         }
     }
 
@@ -224,7 +238,7 @@ impl Four {
             (&mut self.assigns, block.assigns),
             (&mut self.zeros, block.zeros),
             (&mut self.base64, block.base64),
-            (&mut self.ends, block.ends),
+            (&mut self.hidden, block.hidden),
         ] {
             if let Some(place) = lanes.get_mut(lane % LANES) {
                 *place = bits;
@@ -266,11 +280,15 @@ impl Planes {
     /// Those of a window.
     #[must_use]
     pub fn of(window: &[u8]) -> Self {
+        Self::by(Level::detected(), window)
+    }
+
+    fn by(level: Level, window: &[u8]) -> Self {
         let mut memory = MEMORY.try_with(Cell::take).unwrap_or_default();
         memory.fours.clear();
         memory.hints.clear();
         memory.count = window.len().div_ceil(BLOCK);
-        read(window, &mut memory);
+        read(window, &mut memory, level);
         // What follows the window has a say in these.
         for last in memory.count.saturating_sub(2)..memory.count {
             if let Some(hints) = memory.hints.get_mut(last / HINTED) {
@@ -395,24 +413,54 @@ fn first_from(at: usize, number: usize, bits: u64) -> Option<usize> {
     (bits != 0).then(|| number * BLOCK + bits.trailing_zeros() as usize)
 }
 
-/// The blocks of these bytes, and what they hint at.
-fn read(bytes: &[u8], memory: &mut Memory) {
+/// What the processor offers, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Plain,
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
+    Avx2,
+    /// With double shifts: processors without have no use for it, or slow down after it.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    #[inline]
+    fn detected() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            let all = is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vbmi2");
+            return if all { Self::Avx512 } else { Self::Avx2 };
+        }
+        Self::Plain
+    }
+}
+
+/// The blocks of these bytes, and what they hint at, by a level that was detected.
+fn read(bytes: &[u8], memory: &mut Memory, level: Level) {
+    match level {
+        Level::Plain => {
+            read_with(bytes, &mut memory.fours, plain, plain);
+            // Each is worth a look.
+            for first in (0..memory.count).step_by(HINTED) {
+                memory.hints.push(Hints::at_all(memory.count - first));
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
         #[expect(
             unsafe_code,
-            reason = "a call to what needs a feature that was looked for"
+            reason = "calls of what needs features that were looked for"
         )]
-        unsafe {
-            avx2::read(bytes, memory);
-        };
-        return;
-    }
-    read_with(bytes, &mut memory.fours, plain, plain);
-    // Each is worth a look.
-    for first in (0..memory.count).step_by(HINTED) {
-        memory.hints.push(Hints::at_all(memory.count - first));
+        // SAFETY: the processor has what the level says.
+        Level::Avx2 | Level::Avx512 => unsafe {
+            if level == Level::Avx512 {
+                vector::avx512::read(bytes, memory);
+            } else {
+                vector::avx2::read(bytes, memory);
+            }
+        },
     }
 }
 
@@ -467,120 +515,21 @@ fn plain(bytes: &[u8; BLOCK]) -> Block {
         block.assigns |= bit(other, ASSIGNS);
         block.zeros |= bit(other, CONTROL) & block.dense;
         block.base64 |= bit(other, BASE64);
-        block.ends |= u64::from(*byte == END) << place;
+        block.hidden |= bit(kinds(&HIDDEN, *byte), u8::MAX);
     }
     block
 }
 
-/// 32 bytes at a time.
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::{
-        __m128i, __m256i, _mm_set_epi64x, _mm256_and_si256, _mm256_broadcastsi128_si256,
-        _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set_epi64x, _mm256_set1_epi8,
-        _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    };
-
-    use super::{
-        ASSIGNS, BASE64, BETWEEN, BLOCK, Block, CONTROL, DENSE, DIGIT, END, ESCAPE, Half, Hints,
-        LOWER, Memory, OTHER, Tables, UPPER, hints, read_with,
-    };
-
-    /// So few blocks are looked at sooner than it is told whether they are worth it.
-    const AT_ONCE: usize = 4;
-
-    /// As [`super::read`].
-    #[target_feature(enable = "avx2")]
-    pub(super) fn read(bytes: &[u8], memory: &mut Memory) {
-        let (dense, other) = (Pair::of(&DENSE), Pair::of(&OTHER));
-        read_with(
-            bytes,
-            &mut memory.fours,
-            |bytes| block(bytes, dense, other),
-            |bytes| last(bytes),
-        );
-        if memory.count > AT_ONCE {
-            hints::read(&memory.fours, &mut memory.hints);
-        } else {
-            memory.hints.push(Hints::at_all(memory.count));
-        }
-    }
-
-    /// By itself, so that what is short is not read with what the loop over the rest sets up.
-    #[target_feature(enable = "avx2")]
-    #[inline(never)]
-    fn last(bytes: &[u8; BLOCK]) -> Block {
-        block(bytes, Pair::of(&DENSE), Pair::of(&OTHER))
-    }
-
-    #[derive(Clone, Copy)]
-    struct Pair {
-        low: __m256i,
-        high: __m256i,
-    }
-
-    impl Pair {
-        #[target_feature(enable = "avx2")]
-        fn of(tables: &Tables) -> Self {
-            Self {
-                low: half(&tables.low),
-                high: half(&tables.high),
-            }
-        }
-
-        #[target_feature(enable = "avx2")]
-        fn kinds(self, low: __m256i, high: __m256i) -> __m256i {
-            _mm256_and_si256(
-                _mm256_shuffle_epi8(self.low, low),
-                _mm256_shuffle_epi8(self.high, high),
-            )
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn half(half: &Half) -> __m256i {
-        let (words, _) = half.as_chunks::<8>();
-        let word = |at: usize| words.get(at).map_or(0, |word| i64::from_le_bytes(*word));
-        let half: __m128i = _mm_set_epi64x(word(1), word(0));
-        _mm256_broadcastsi128_si256(half)
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn block(bytes: &[u8; BLOCK], dense: Pair, other: Pair) -> Block {
-        let mut block = Block::default();
-        let (halves, _) = bytes.as_chunks::<32>();
-        for (half, shift) in halves.iter().zip([0, 32]) {
-            let (words, _) = half.as_chunks::<8>();
-            let [a, b, c, d] = words else { break };
-            let word = |word: &[u8; 8]| i64::from_le_bytes(*word);
-            let bytes = _mm256_set_epi64x(word(d), word(c), word(b), word(a));
-            let nibble = _mm256_set1_epi8(15);
-            let low = _mm256_and_si256(bytes, nibble);
-            let high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
-            let dense = dense.kinds(low, high);
-            let other = other.kinds(low, high);
-            let bits = |kinds, wanted| bits(kinds, wanted) << shift;
-            block.dense |= bits(dense, u8::MAX);
-            block.digits |= bits(dense, DIGIT);
-            block.upper |= bits(dense, UPPER);
-            block.lower |= bits(dense, LOWER);
-            block.between |= bits(other, BETWEEN);
-            block.escapes |= bits(other, ESCAPE);
-            block.assigns |= bits(other, ASSIGNS);
-            block.zeros |= bits(other, CONTROL) & block.dense;
-            block.base64 |= bits(other, BASE64);
-            let ends = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(END.cast_signed()));
-            block.ends |= u64::from(_mm256_movemask_epi8(ends).cast_unsigned()) << shift;
-        }
-        block
-    }
-
-    /// A bit for each byte with any of these kinds.
-    #[target_feature(enable = "avx2")]
-    fn bits(kinds: __m256i, wanted: u8) -> u64 {
-        let kinds = _mm256_and_si256(kinds, _mm256_set1_epi8(wanted.cast_signed()));
-        let none = _mm256_cmpeq_epi8(kinds, _mm256_setzero_si256());
-        u64::from(!_mm256_movemask_epi8(none).cast_unsigned())
+#[cfg(test)]
+impl Planes {
+    /// Those of a window, by whatever this processor offers.
+    pub(super) fn by_all_levels(window: &[u8]) -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let all = [Level::Plain, Level::Avx2, Level::Avx512];
+        #[cfg(not(target_arch = "x86_64"))]
+        let all = [Level::Plain];
+        let offered = all.into_iter().filter(|level| *level <= Level::detected());
+        offered.map(|level| Self::by(level, window))
     }
 }
 
@@ -592,8 +541,7 @@ mod tests {
     fn every_byte_is_of_its_kinds() {
         for first in [0_u8, 64, 128, 192] {
             let bytes: Vec<u8> = (first..=first + 63).collect();
-            let planes = Planes::of(&bytes);
-            let block = planes.block(0);
+            let block = Planes::of(&bytes).block(0);
             for (byte, place) in bytes.iter().zip(0..) {
                 let has = |bits: u64| bits >> place & 1 == 1;
                 let one = |text: &str| text.as_bytes().contains(byte);
@@ -605,11 +553,18 @@ mod tests {
                 assert_eq!(has(block.assigns), one(":<=>\\\r\0"), "{byte}");
                 assert_eq!(has(block.zeros), *byte == 0, "{byte}");
                 assert_eq!(has(block.base64), one("+-/_"), "{byte}");
+                assert_eq!(
+                    has(block.hidden),
+                    byte.is_ascii_hexdigit() || one("ux/#glq"),
+                    "{byte}"
+                );
                 let dense =
                     byte.is_ascii_graphic() && !one("\"'`()<>[]{}") || one("\0\x0c\x0e\x0f\x7f");
                 assert_eq!(has(block.dense), dense, "{byte}");
             }
-            assert_eq!(plain(bytes.first_chunk().unwrap()), block);
+            for planes in Planes::by_all_levels(&bytes) {
+                assert_eq!(planes.block(0), block);
+            }
         }
     }
 }
