@@ -107,7 +107,7 @@ impl Fields {
         let mut fields = Self {
             // One allocation, small for a small head. `Host` and the empty line leave room for
             // what a credential adds.
-            headers: HeaderMap::with_capacity(count.min(limits.fields)),
+            headers: HeaderMap::try_with_capacity(count.min(limits.fields)).unwrap_or_default(),
             ..Self::default()
         };
         each_field(head, section, limits, |name, value| {

@@ -63,9 +63,48 @@ impl Drive {
         if self.excess.is_reached() {
             return Poll::Ready(Err(Stopped::Excess));
         }
+        // What a peer said before it went away is read before a write finds that it did.
+        if self.turn.has_yielded() {
+            return Poll::Pending;
+        }
         match self.release.poll(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(Stopped::Write(error))),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// The answer of a server that then went away: it is read before the write that fails.
+    #[tokio::test]
+    async fn what_came_is_read_before_anything_is_written() {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let (mut under, mut drive) = Drive::new(Box::new(near), Peer::Server, 10);
+        drive.begin();
+        // It waits, as a connection does between its turns.
+        let waits = poll_fn(|cx| {
+            let polled = drive.poll(cx, |_| Poll::<()>::Pending);
+            Poll::Ready(polled.is_pending())
+        });
+        assert!(waits.await);
+        under.write_all(b"upload").await.unwrap();
+        far.write_all(b"answer").await.unwrap();
+        drop(far);
+        let mut read = Vec::new();
+        let driven = poll_fn(|cx| {
+            drive.poll(cx, |cx| {
+                let mut reading = std::pin::pin!(under.read_buf(&mut read));
+                reading.as_mut().poll(cx)
+            })
+        });
+        assert!(driven.await.is_ok(), "the write came first");
+        assert_eq!(read, b"answer");
     }
 }

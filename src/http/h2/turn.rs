@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 #[derive(Debug, Default)]
 pub struct Turn {
     slept: bool,
+    yielded: bool,
 }
 
 impl Turn {
@@ -20,16 +21,24 @@ impl Turn {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
+        self.yielded = false;
         if std::mem::take(&mut self.slept) {
             // The runtime wakes it once nothing else is ready, or after a number of other
             // tasks.
             if pin!(tokio::task::yield_now()).poll(cx).is_pending() {
+                self.yielded = true;
                 return Poll::Pending;
             }
         }
         let polled = poll(cx);
         self.slept = polled.is_pending();
         polled
+    }
+
+    /// Whether the last poll only let others go first.
+    #[must_use]
+    pub fn has_yielded(&self) -> bool {
+        self.yielded
     }
 }
 
