@@ -1,6 +1,8 @@
 //! `[[adjust]]` in a file of detectors: what follows from another detector's findings, and
 //! where such data may go, without repeating what it looks like.
 
+use std::collections::HashSet;
+
 use toml::Spanned;
 
 use super::check::Check;
@@ -49,10 +51,20 @@ impl Check<'_> {
     }
 
     /// Changes the detectors that a file names. Honeytokens stay what they are: nothing makes
-    /// one leave.
-    pub(super) fn adjust(&mut self, adjustments: Vec<Adjustment>, all: &mut [Detector]) {
+    /// one leave. `adjusted` are those that were changed before.
+    pub(super) fn adjust(
+        &mut self,
+        adjustments: Vec<Adjustment>,
+        all: &mut [Detector],
+        adjusted: &mut HashSet<String>,
+    ) {
         for change in adjustments {
             let name = change.detector.get_ref().as_str();
+            if !adjusted.insert(name.to_owned()) {
+                let message = format!("`{name}` is adjusted twice");
+                self.error(change.detector.span(), message, "make one of the two");
+                continue;
+            }
             let known = all.iter_mut().filter(|detector| !detector.honeytoken);
             let Some(detector) = { known }.find(|detector| *detector.name == *name) else {
                 let names: Vec<&str> = all.iter().map(|detector| &*detector.name).collect();
@@ -66,7 +78,11 @@ impl Check<'_> {
                 self.error(change.detector.span(), message, help);
                 continue;
             };
-            detector.default = change.default.unwrap_or(detector.default);
+            if let Some(default) = change.default {
+                detector.default = default;
+                // Stricter is never less, unless somebody says so.
+                detector.strict = detector.strict.max(default);
+            }
             detector.strict = change.strict.unwrap_or(detector.strict);
             detector.allow_to.extend(change.allow_to);
         }

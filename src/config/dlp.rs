@@ -1,5 +1,6 @@
 //! Detectors: those that are part of the program, and those of the operator's folder.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -150,8 +151,10 @@ impl Load {
         }
         all.retain(|shipped: &Detector| own.iter().all(|own| own.name != shipped.name));
         all.extend(own);
+        let mut adjusted = HashSet::new();
         for (file, adjustments) in adjustments {
-            self.check(&file).adjust(adjustments, &mut all);
+            self.check(&file)
+                .adjust(adjustments, &mut all, &mut adjusted);
         }
         LookedFor {
             detectors: all,

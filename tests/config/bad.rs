@@ -120,7 +120,7 @@ bad! {
     );
     detector_endless_without_boundary: detector("boundary = \"none\"", "['acme_[a-z]{9,}']");
     detector_adjusted: detectors(
-        "[[adjust]]\ndetector = \"aws-acess-key-id\"\ndefault = \"block\"\n[[adjust]]\ndetector = \"nothing-like-it\"\nstrict = \"of\"\n[[adjust]]\ndetector = \"jwt\"\n[[adjust]]\ndefault = \"off\"\nallow = []\n",
+        "[[adjust]]\ndetector = \"aws-acess-key-id\"\ndefault = \"block\"\n[[adjust]]\ndetector = \"nothing-like-it\"\nstrict = \"of\"\n[[adjust]]\ndetector = \"jwt\"\n[[adjust]]\ndetector = \"jwt\"\nstrict = \"block\"\n[[adjust]]\ndefault = \"off\"\nallow = []\n",
     );
     detector_twice: detectors(
         "[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_x']\n[[detector]]\nname = \"a\"\ntitle = \"A\"\nshapes = ['acme_y']\n",

@@ -439,7 +439,7 @@ allow_to = ["keys.example.test", "*.aws.test"]
     let aws = of("aws-access-key-id");
     assert_eq!(
         (aws.default, aws.strict),
-        (dlp::Action::Redact, dlp::Action::Alert)
+        (dlp::Action::Redact, dlp::Action::Redact)
     );
     let homes: Vec<_> = aws
         .allow_to
