@@ -11,13 +11,24 @@ use tokio::time::timeout;
 
 use crate::name::AgentName;
 
+/// So many of one agent may wait in any case: few beside what one has of them costs.
+const WAITING: usize = 1000;
+
 /// What all agents share, and each agent's part of it.
 #[derive(Debug)]
 pub struct Shares {
     all: Arc<Semaphore>,
     most: usize,
     per_agent: usize,
-    agents: Mutex<HashMap<AgentName, Arc<Semaphore>>>,
+    agents: Mutex<HashMap<AgentName, Agent>>,
+}
+
+/// What one agent has.
+#[derive(Clone, Debug)]
+struct Agent {
+    free: Arc<Semaphore>,
+    /// Who waits for some of it.
+    waiting: Arc<Semaphore>,
 }
 
 /// A share in use, given back when dropped.
@@ -63,8 +74,9 @@ impl Shares {
     /// # Errors
     /// The limit that is reached.
     pub fn take_many(&self, agent: &AgentName, count: u32) -> Result<Share, LimitReached> {
-        let semaphore = self.of_agent(agent);
-        let agent = semaphore
+        let agent = self.of_agent(agent);
+        let agent = agent
+            .free
             .try_acquire_many_owned(count)
             .map_err(|_| LimitReached::Agent)?;
         let all = self
@@ -79,7 +91,8 @@ impl Shares {
     }
 
     /// As [`Shares::take`], but that so long a share of the agent's is waited for, in the order
-    /// of asking: refusing costs nearly as much as serving, and who is refused asks again.
+    /// of asking: refusing costs nearly as much as serving, and who is refused asks again. No
+    /// more wait than an agent has shares, or [`WAITING`] where that is more.
     /// `wait` is called where there is a wait; what it returns is kept meanwhile.
     ///
     /// # Errors
@@ -94,8 +107,12 @@ impl Shares {
             Err(LimitReached::Agent) => {}
             taken => return taken,
         }
+        let agent = self.of_agent(agent);
+        let Ok(_place) = agent.waiting.try_acquire_owned() else {
+            return Err(LimitReached::Agent);
+        };
         let _waits = wait();
-        let waiting = self.of_agent(agent).acquire_owned();
+        let waiting = agent.free.acquire_owned();
         let Ok(Ok(agent)) = timeout(patience, waiting).await else {
             return Err(LimitReached::Agent);
         };
@@ -112,14 +129,17 @@ impl Shares {
         self.most.saturating_sub(self.all.available_permits())
     }
 
-    fn of_agent(&self, agent: &AgentName) -> Arc<Semaphore> {
+    fn of_agent(&self, name: &AgentName) -> Agent {
         let mut agents = self.agents.lock();
-        if let Some(semaphore) = agents.get(agent) {
-            return semaphore.clone();
+        if let Some(agent) = agents.get(name) {
+            return agent.clone();
         }
-        let semaphore = Arc::new(Semaphore::new(self.per_agent));
-        agents.insert(agent.clone(), semaphore.clone());
-        semaphore
+        let agent = Agent {
+            free: Arc::new(Semaphore::new(self.per_agent)),
+            waiting: Arc::new(Semaphore::new(self.per_agent.max(WAITING))),
+        };
+        agents.insert(name.clone(), agent.clone());
+        agent
     }
 }
 
@@ -154,6 +174,10 @@ mod tests {
         assert_eq!(waits.get(), 1);
         limits.take_within(&b, patience, wait).await.unwrap();
         assert_eq!(waits.get(), 1, "there was no need to");
+        let many = (0..WAITING + 5).map(|_| limits.take_within(&a, patience, wait));
+        let many = futures_util::future::join_all(many).await;
+        assert!(many.iter().all(Result::is_err));
+        assert_eq!(waits.get(), 1 + WAITING, "the others were refused at once");
         let later = async {
             tokio::task::yield_now().await;
             drop(held);
