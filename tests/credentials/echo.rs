@@ -129,7 +129,8 @@ fn i5_what_one_call_writes_no_other_reads() {
             match request.header("range") {
                 None => Answer::ok(kept.clone()),
                 Some(range) => {
-                    let from: usize = range.trim_start_matches("bytes=").parse().unwrap();
+                    let from = range.trim_start_matches("bytes=");
+                    let from: usize = from.trim_end_matches('-').parse().unwrap();
                     let to = (from + 10).min(kept.len());
                     Answer::ok(&kept.as_bytes()[from..to])
                         .status(206)
@@ -144,7 +145,7 @@ fn i5_what_one_call_writes_no_other_reads() {
             .unwrap();
         assert_eq!(whole.text(), format!("Bearer {}", "*".repeat(SECRET.len())));
         for from in 0..SECRET.len() {
-            let line = format!("range: bytes={from}\r\n");
+            let line = format!("range: bytes={from}-\r\n");
             let part = get(&world, &gateway, "plain.good.test", "/", &line)
                 .pop()
                 .unwrap();
@@ -153,7 +154,15 @@ fn i5_what_one_call_writes_no_other_reads() {
                 .windows(8)
                 .any(|window| SECRET.as_bytes().windows(8).any(|secret| secret == window));
             assert!(!told, "{from}: {}", part.text());
+            assert_eq!(part.status, 206);
         }
+        // Seven bytes at a time, none of which tells.
+        let line = "range: bytes=8-14\r\n";
+        let whole = get(&world, &gateway, "plain.good.test", "/", line).pop();
+        assert_eq!(
+            whole.unwrap().text(),
+            format!("Bearer {}", "*".repeat(SECRET.len()))
+        );
     });
 }
 

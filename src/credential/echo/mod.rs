@@ -7,8 +7,10 @@
 mod forms;
 mod needles;
 mod sample;
+
 mod scan;
 mod short;
 
 pub use needles::{Finding, Needles};
+pub use sample::PART_LEAST;
 pub use scan::{Found, Scan};

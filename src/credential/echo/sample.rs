@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 /// The bytes of a fragment: fewer are a few letters of any text.
 pub(super) const FRAGMENT: usize = 8;
+/// As many bytes of a part of something larger may show what is a part of a secret.
+pub const PART_LEAST: u64 = FRAGMENT as u64;
 
 /// Forms of so many bytes are long enough for samples to be worth it.
 const LONG: usize = 16;

@@ -2,6 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::credential::echo::PART_LEAST;
+
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// How a body is coded.
@@ -59,8 +61,15 @@ impl Coding {
 
 /// Asks for what can be looked into and the agent asked for, and for nothing else. A part of
 /// a compressed body says nothing, so where a range is asked for nothing is to be
-/// compressed. Difference codings (RFC 3229) and shared dictionaries are not asked for at all.
+/// compressed, and a part that is too small to be told from any other bytes is not asked for:
+/// a server may always send the whole (RFC 9110 §14.2). Difference codings (RFC 3229) and shared
+/// dictionaries are not asked for at all.
 pub(super) fn narrow(headers: &mut HeaderMap) {
+    let tells_little = |value: &HeaderValue| asks_for_little(value.as_bytes());
+    if headers.get_all(header::RANGE).iter().any(tells_little) {
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
     let wanted = Some(header::ACCEPT_ENCODING).filter(|_| !headers.contains_key(header::RANGE));
     let value = wanted.and_then(|name| known(headers, &name));
     let value = value.unwrap_or(HeaderValue::from_static("identity"));
@@ -72,6 +81,30 @@ pub(super) fn narrow(headers: &mut HeaderMap) {
     for name in ["a-im", "available-dictionary"] {
         headers.remove(HeaderName::from_static(name));
     }
+}
+
+/// Whether one of the ranges is shorter than what is found of a secret in a part, but for the
+/// first byte, by which clients ask for the length of the whole.
+fn asks_for_little(ranges: &[u8]) -> bool {
+    let Some((unit, ranges)) = ranges.split_at_checked(b"bytes=".len()) else {
+        return false;
+    };
+    if !unit.eq_ignore_ascii_case(b"bytes=") || ranges.trim_ascii() == b"0-0" {
+        return false;
+    }
+    // A server that reads what is no range may take it for a short one.
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u64>().ok();
+    let length = |range: &[u8]| {
+        let range = range.trim_ascii();
+        let dash = range.iter().position(|&byte| byte == b'-')?;
+        match (range.get(..dash)?, range.get(dash + 1..)?) {
+            (_, []) => Some(u64::MAX),
+            ([], last) => number(last),
+            (first, last) => number(last)?.checked_sub(number(first)?)?.checked_add(1),
+        }
+    };
+    let is_short = |range| length(range).is_none_or(|length| length < PART_LEAST);
+    ranges.split(|&byte| byte == b',').any(is_short)
 }
 
 /// The members of a list of codings that can be looked into; `None` for none.
@@ -176,8 +209,37 @@ mod tests {
         assert_eq!(accept(""), "identity");
         let two = [("accept-encoding", "gzip"), ("accept-encoding", "br")];
         assert_eq!(narrowed(&two), "gzip, br");
-        let part = [("accept-encoding", "gzip"), ("range", "bytes=0-1")];
+        let part = [("accept-encoding", "gzip"), ("range", "bytes=0-9")];
         assert_eq!(narrowed(&part), "identity");
+    }
+
+    #[test]
+    fn parts_that_tell_too_little_are_not_asked_for() {
+        for (ranges, sent) in [
+            ("bytes=0-0", true),
+            ("bytes=0-7", true),
+            ("bytes=-8", true),
+            ("bytes=100-", true),
+            ("bytes=0-99, 200-299", true),
+            ("lines=0-1", true),
+            ("bytes=0-6", false),
+            ("Bytes=7-13", false),
+            ("bytes=-7", false),
+            ("bytes=0-99,200-206", false),
+            ("bytes=0-0,7-7", false),
+            ("bytes=9-3", false),
+            ("bytes=0 - 3", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static(ranges));
+            headers.insert(header::IF_RANGE, HeaderValue::from_static("\"a\""));
+            narrow(&mut headers);
+            let both = [header::RANGE, header::IF_RANGE];
+            assert!(
+                both.iter().all(|name| headers.contains_key(name) == sent),
+                "{ranges}"
+            );
+        }
     }
 
     #[test]
