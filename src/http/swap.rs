@@ -31,6 +31,10 @@ struct Swap {
     place: &'static str,
 }
 
+/// How many bytes longer than twice what came a body or message may get: one secret of any
+/// length. What was counted when it was held is about what is kept.
+const GROWTH: usize = 64 * 1024;
+
 /// Swaps what `rewriter` finds in `body` and lets no other stand-in pass: at once in a body
 /// that is at hand, else as it streams.
 ///
@@ -71,8 +75,12 @@ impl Swap {
         };
         let mut pieces = Vec::new();
         rewriter.push(&data, last, &mut pieces);
+        let most = data.len().saturating_mul(2).saturating_add(GROWTH);
         let mut all = BytesMut::new();
         for piece in &pieces {
+            if all.len() > most {
+                return Err(self.guard.too_many(self.place));
+            }
             match piece {
                 Piece::Plain(bytes) => {
                     self.look(bytes, false)?;

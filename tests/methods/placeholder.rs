@@ -298,6 +298,36 @@ fn anywhere_else_it_is_refused_and_no_server_sees_a_thing() {
 }
 
 #[test]
+fn i9_stand_ins_without_end_do_not_become_secrets_without_end() {
+    inside(|| {
+        let world = World::new();
+        let server = server(&world, |_| Answer::ok("fine"));
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule("rules.toml", RULES)
+            .secret("canary", &"long-".repeat(400))
+            .secret("other", OTHER)
+            .start();
+        let pair = format!("client_secret={}&", stand_in(&gateway, "api"));
+        let (host, form) = ("api.good.test", "application/x-www-form-urlencoded");
+        let few = post(host, form, &pair.repeat(5));
+        assert_eq!(send(&world, &gateway, host, few).status, 200);
+        let many = pair.repeat(2000);
+        for request in [post(host, form, &many), chunked(host, form, &[&many])] {
+            let response = send(&world, &gateway, host, request);
+            assert_eq!(response.status, 403, "{}", response.text());
+            assert!(
+                response.text().contains("so many stand-ins"),
+                "{}",
+                response.text()
+            );
+        }
+        let seen = server.requests();
+        assert!(seen.iter().all(|request| request.body.len() < 20_000));
+    });
+}
+
+#[test]
 fn what_is_guessed_or_replayed_is_worth_nothing() {
     inside(|| {
         let world = World::new();

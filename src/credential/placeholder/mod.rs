@@ -316,6 +316,17 @@ impl Guard {
         }
     }
 
+    /// The refusal for stand-ins without end at `place`.
+    #[must_use]
+    pub fn too_many(&self, place: &str) -> Refusal {
+        Refusal::new(
+            Reason::PlaceholderMisplaced,
+            format!(
+                "{place} of this request holds so many stand-ins that it would get twice as long with the secrets; send fewer at a time"
+            ),
+        )
+    }
+
     /// The refusal for a stand-in of this owner that was found at `place`.
     #[must_use]
     pub fn misplaced(&self, owner: u32, place: &str) -> Refusal {
