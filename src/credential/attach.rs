@@ -158,6 +158,16 @@ impl Parts {
         }
     }
 
+    /// Whether both show the same certificate, or none: of the same key there may be a newer one.
+    pub(super) fn has_certificate_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Certificate(one), Self::Certificate(other)) => {
+                one.certified().cert == other.certified().cert
+            }
+            _ => true,
+        }
+    }
+
     /// Whether what was read goes to a server, in whatever form. A private key and the text
     /// around an AWS key do not, so no server can echo them.
     pub(super) fn sends_secret(&self) -> bool {

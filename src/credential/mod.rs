@@ -95,6 +95,15 @@ impl Spec {
         })
     }
 
+    /// The files that a change of what is attached would show in.
+    pub fn watched_files(&self) -> impl Iterator<Item = PathBuf> {
+        let chain = match &self.attach {
+            Attach::ClientCertificate { chain } => Some(chain.clone()),
+            _ => None,
+        };
+        self.source.watched_file().into_iter().chain(chain)
+    }
+
     /// Every place on this machine that some secret of it is read from.
     pub fn local_sources(&self) -> impl Iterator<Item = &Source> {
         let own = self.source.local();

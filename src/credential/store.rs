@@ -34,7 +34,15 @@ struct Entry {
     /// Why the last fetch failed; `None` where it did not.
     trouble: Option<Trouble>,
     /// What was attached before: a server may still echo it, and it may still be valid.
-    past: Vec<Arc<Secret>>,
+    past: Vec<Past>,
+}
+
+/// A secret that was replaced.
+#[derive(Clone, Debug)]
+struct Past {
+    secret: Arc<Secret>,
+    /// When it ends, where that is known.
+    until: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,8 +70,10 @@ struct Value {
     parts: Parts,
 }
 
-/// How many secrets of a credential that were replaced are still looked for.
+/// How many secrets of a credential that were replaced are still looked for; and how many more
+/// that are known to be valid.
 const PAST: usize = 8;
+const VALID: usize = 16;
 
 /// A value as its source gave it.
 #[derive(Debug)]
@@ -143,21 +153,38 @@ impl Entry {
     /// All that must not come back, newest first.
     fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> {
         let now = self.ready.iter().flat_map(Ready::secrets);
-        now.chain(&self.past)
+        now.chain(self.past.iter().map(|past| &past.secret))
     }
 
     /// All that must not leave: what was replaced may still be valid.
     fn valuables(&self) -> impl Iterator<Item = &Arc<Secret>> {
         let now = self.ready.iter().flat_map(Ready::valuables);
-        now.chain(&self.past)
+        now.chain(self.past.iter().map(|past| &past.secret))
     }
 
     /// What the next value replaces, newest first.
-    fn replaced(&self) -> Vec<Arc<Secret>> {
-        let mut past: Vec<Arc<Secret>> = Vec::new();
-        for secret in self.secrets() {
-            if past.len() < PAST && !past.iter().any(|known| same(known, secret)) {
-                past.push(Arc::clone(secret));
+    fn replaced(&self, now: Instant) -> Vec<Past> {
+        let current = self.ready.iter().flat_map(|ready| {
+            let until = |secret| ready.expires.filter(|_| Arc::ptr_eq(secret, &ready.secret));
+            let past = move |secret| Past {
+                secret: Arc::clone(secret),
+                until: until(secret),
+            };
+            ready.secrets().map(past)
+        });
+        let mut past: Vec<Past> = Vec::new();
+        let (mut valid, mut others) = (0, 0);
+        for old in current.chain(self.past.iter().cloned()) {
+            let is_valid = old.until.is_some_and(|end| end > now);
+            let (count, most) = if is_valid {
+                (&mut valid, VALID)
+            } else {
+                (&mut others, PAST)
+            };
+            let is_known = past.iter().any(|known| same(&known.secret, &old.secret));
+            if *count < most && !is_known {
+                *count += 1;
+                past.push(old);
             }
         }
         past
@@ -283,12 +310,13 @@ impl Store {
 
     /// What is known of a secret that has to be fetched.
     fn pending(before: Option<&Arc<Entry>>, spec: &Arc<Spec>) -> Entry {
-        let past = before.map(|entry| entry.replaced()).unwrap_or_default();
+        let now = Instant::now();
+        let past = before.map(|entry| entry.replaced(now));
         let blank = Entry {
             spec: Arc::clone(spec),
             ready: None,
             trouble: None,
-            past,
+            past: past.unwrap_or_default(),
         };
         let Some(before) = before.filter(|entry| is_same_value(&entry.spec, spec)) else {
             return blank;
@@ -343,7 +371,8 @@ impl Store {
             // A connection made for less is none for a credential that asks for more.
             .filter(|entry| entry.spec.pinning == spec.pinning)
             .and_then(|entry| Some((entry, entry.ready.as_ref()?)))
-            .filter(|(_, ready)| same(&ready.secret, &value.secret));
+            .filter(|(_, ready)| same(&ready.secret, &value.secret))
+            .filter(|(_, ready)| ready.parts.has_certificate_of(&value.parts));
         if let Some((entry, ready)) = unchanged {
             return Entry {
                 spec: Arc::clone(spec),
@@ -372,7 +401,7 @@ impl Store {
                 expires,
             }),
             trouble: None,
-            past: before.map(|entry| entry.replaced()).unwrap_or_default(),
+            past: before.map(|entry| entry.replaced(now)).unwrap_or_default(),
         }
     }
 

@@ -73,26 +73,27 @@ impl<'r> Onward<'_, 'r> {
     /// Attaches newer tokens. The new key, or `None` where there are none.
     async fn renewed(&self, key: Key, outgoing: &mut Outgoing) -> Result<Option<Key>, Refusal> {
         let gateway = &self.connection.gateway;
-        let tls = outgoing.scheme == Scheme::Https;
-        let (mut credentials, mut renewed) = (key.credentials.clone(), false);
-        for (name, generation) in &mut credentials {
-            if !gateway.active().credentials.is_minted(name) {
-                continue;
+        let mut is_newer = false;
+        for (name, generation) in &key.credentials {
+            if gateway.active().credentials.is_minted(name) {
+                is_newer |= gateway.renewed(name, *generation).await.is_some();
             }
-            let Some(active) = gateway.renewed(name, *generation).await else {
-                continue;
-            };
-            let store = &active.credentials;
-            let Ok(attachment) = store.attachment(name, &outgoing.authority, tls) else {
-                continue;
-            };
-            self.outcome.look_for(Some(&active))?;
-            *generation = attachment.generation;
-            outgoing.renew(attachment);
-            renewed = true;
         }
-        if !renewed {
+        if !is_newer {
             return Ok(None);
+        }
+        // Before any is attached, and for all of them at once.
+        let active = gateway.active();
+        self.outcome.look_for(Some(&active))?;
+        let (store, tls) = (&active.credentials, outgoing.scheme == Scheme::Https);
+        let mut credentials = key.credentials.clone();
+        for (name, generation) in &mut credentials {
+            if store.is_minted(name)
+                && let Ok(attachment) = store.attachment(name, &outgoing.authority, tls)
+            {
+                *generation = attachment.generation;
+                outgoing.renew(attachment);
+            }
         }
         outgoing.passed.reset();
         let parts = Parts {

@@ -176,7 +176,8 @@ impl<'a> Outcome<'a> {
         if let Some(active) = active {
             let needles = active.echoes.of(&self.agent)?;
             let newer = self.echo.looking_for(needles);
-            // At most one newer value is attached to a request.
+            // Values are renewed once for a request, all together.
+            debug_assert!(self.newer_echo.get().is_none());
             let _ = self.newer_echo.set(newer);
         }
         Ok(())

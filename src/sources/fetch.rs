@@ -50,7 +50,7 @@ pub enum Tried {
 /// What one credential's task remembers from fetch to fetch.
 #[derive(Default)]
 pub struct Memory {
-    signature: Option<Signature>,
+    signatures: Option<Vec<Signature>>,
     /// When the value that was read last ends by itself.
     ends: Option<Instant>,
     session: Session,
@@ -68,16 +68,15 @@ impl Fetcher {
 
     /// Fetches the value of `spec`; `None` where the source is what it was at the last fetch.
     pub async fn fetch(&self, spec: &Spec, memory: &mut Memory) -> Option<Result<Fetched, Cause>> {
-        if spec.mint.is_none()
-            && let Some(path) = spec.source.watched_file()
-        {
-            // Before it is read: what changes in between shows at the next look.
-            let signature = Some(Signature::of(&path));
+        if !spec.is_fetched() {
+            // Before they are read: what changes in between shows at the next look.
+            let files = spec.watched_files();
+            let signatures = Some(files.map(|path| Signature::of(&path)).collect());
             let ended = memory.ends.is_some_and(|end| end <= Instant::now());
-            if memory.signature == signature && !ended {
+            if memory.signatures == signatures && !ended {
                 return None;
             }
-            memory.signature = signature;
+            memory.signatures = signatures;
         }
         let fetched = self.value(spec, memory).await;
         let lifetime = fetched.as_ref().ok().and_then(|it| it.lifetime);

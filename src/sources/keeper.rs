@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::fetch::{Fetcher, Memory};
 use crate::credential::{Cause, Fetched, Spec};
@@ -15,8 +15,12 @@ use crate::name::CredentialName;
 
 /// The longest that one fetch may take.
 pub const FETCH_TIME: Duration = Duration::from_secs(10);
-/// A server that refuses every token makes the gateway get a new one only so often.
+/// A server that refuses every token makes the gateway get a new one only so often, and ever
+/// less: each may be valid for an hour, and is looked for as long.
 const FORCED_APART: Duration = Duration::from_secs(60);
+const FORCED_APART_MOST: Duration = Duration::from_secs(1800);
+/// After so long the first time is as the very first.
+const FORCED_FORGOTTEN: Duration = Duration::from_secs(2 * 3600);
 /// Between attempts that fail: at first, and at most.
 const BACK_OFF: Duration = Duration::from_millis(250);
 const BACK_OFF_MOST: Duration = Duration::from_secs(60);
@@ -24,6 +28,9 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(60);
 /// [`MARGIN_MOST`] before its end.
 const MARGIN_PART: u32 = 10;
 const MARGIN_MOST: Duration = Duration::from_secs(300);
+/// Whatever a server says, nothing is fetched sooner after a success, or later.
+const APART_LEAST: Duration = Duration::from_secs(1);
+const APART_MOST: Duration = Duration::from_secs(30 * 86_400);
 
 /// What one attempt brought, and who it is for.
 pub struct Attempt<'a> {
@@ -48,7 +55,31 @@ struct Task {
     wake: Arc<Notify>,
     /// How many attempts have ended.
     attempts: watch::Receiver<u64>,
-    forced: Option<Instant>,
+    forced: Option<Forced>,
+}
+
+/// A renewal that a server's refusal led to, and how long no other may follow it.
+#[derive(Clone, Copy)]
+struct Forced {
+    at: Instant,
+    apart: Duration,
+}
+
+impl Forced {
+    /// One more after `last`, unless that was a short while ago.
+    fn after(last: Option<Self>, now: Instant) -> Option<Self> {
+        let mut apart = FORCED_APART;
+        if let Some(last) = last {
+            let since = now.duration_since(last.at);
+            if since < last.apart {
+                return None;
+            }
+            if since < FORCED_FORGOTTEN {
+                apart = (last.apart * 2).min(FORCED_APART_MOST);
+            }
+        }
+        Some(Self { at: now, apart })
+    }
 }
 
 impl Drop for Task {
@@ -74,7 +105,7 @@ impl Keeper {
         let mut before = std::mem::take(&mut *tasks);
         for spec in specs.filter(|spec| changes(spec)) {
             let task = match before.remove(&spec.name) {
-                Some(task) if task.spec == *spec => {
+                Some(task) if task.spec == *spec && !task.handle.is_finished() => {
                     task.wake.notify_one();
                     task
                 }
@@ -103,12 +134,7 @@ impl Keeper {
     /// [`FETCH_TIME`]. Does nothing where that was done a short while ago.
     pub async fn renew(&self, name: &CredentialName) {
         let attempts = self.tasks.lock().get_mut(name).and_then(|task| {
-            let now = Instant::now();
-            let recent = |at: Instant| now.duration_since(at) < FORCED_APART;
-            if task.forced.is_some_and(recent) {
-                return None;
-            }
-            task.forced = Some(now);
+            task.forced = Some(Forced::after(task.forced, Instant::now())?);
             let mut attempts = task.attempts.clone();
             attempts.mark_unchanged();
             task.wake.notify_one();
@@ -141,7 +167,7 @@ impl Keeper {
 
 /// Whether a value can become another while the gateway runs: its environment cannot.
 fn changes(spec: &Spec) -> bool {
-    spec.is_fetched() || spec.source.watched_file().is_some()
+    spec.is_fetched() || spec.watched_files().next().is_some()
 }
 
 async fn keep(
@@ -159,13 +185,15 @@ async fn keep(
             Ok(fetched) => fetched,
             Err(_) => Some(Err(too_slow())),
         };
+        // Its life began then, however long it takes to put it in force.
+        let at = Instant::now();
         if let Some(fetched) = fetched {
             pause = match &fetched {
                 Ok(fetched) => {
                     back_off.reset();
                     let next = until_next(spec.refresh, fetched.lifetime);
                     // Somebody else puts a new file there, at any time.
-                    let is_file = spec.mint.is_none() && spec.source.watched_file().is_some();
+                    let is_file = spec.mint.is_none() && spec.watched_files().next().is_some();
                     if is_file {
                         next.min(spec.refresh)
                     } else {
@@ -181,7 +209,7 @@ async fn keep(
         }
         attempts.send_modify(|count| *count += 1);
         tokio::select! {
-            () = sleep(jittered(pause)) => {}
+            () = sleep_until(at + jittered(pause)) => {}
             () = wake.notified() => {}
         }
     }
@@ -199,7 +227,8 @@ fn until_next(refresh: Duration, lifetime: Option<Duration>) -> Duration {
     match lifetime {
         Some(lifetime) => {
             let margin = (lifetime / MARGIN_PART).min(MARGIN_MOST);
-            lifetime.saturating_sub(margin)
+            let next = lifetime.saturating_sub(margin);
+            next.clamp(APART_LEAST, APART_MOST)
         }
         None => refresh,
     }
@@ -210,7 +239,7 @@ fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness they ask at once, which is no reason to fail.
     let _ = aws_lc_rs::rand::fill(&mut byte);
-    pause.saturating_sub(pause * u32::from(byte[0]) / 2560)
+    pause.saturating_sub(pause / 2560 * u32::from(byte[0]))
 }
 
 /// Doubles from failure to failure.
@@ -244,11 +273,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_that_refuses_every_token_gets_ever_fewer() {
+        let begun = Instant::now();
+        let (mut last, mut times) = (None, Vec::new());
+        for minute in 0..240 {
+            let now = begun + Duration::from_secs(minute * 60);
+            if let Some(forced) = Forced::after(last, now) {
+                last = Some(forced);
+                times.push(minute);
+            }
+        }
+        assert_eq!(times, [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181, 211]);
+        let later = begun + Duration::from_secs(400 * 60);
+        assert_eq!(Forced::after(last, later).unwrap().apart, FORCED_APART);
+    }
+
+    #[test]
     fn pauses() {
         let seconds = Duration::from_secs;
         assert_eq!(until_next(seconds(60), None), seconds(60));
         assert_eq!(until_next(seconds(60), Some(seconds(3600))), seconds(3300));
         assert_eq!(until_next(seconds(60), Some(seconds(100))), seconds(90));
+        assert_eq!(until_next(seconds(60), Some(Duration::ZERO)), seconds(1));
+        assert_eq!(until_next(seconds(60), Some(Duration::MAX)), APART_MOST);
+        for pause in [Duration::ZERO, Duration::MAX] {
+            assert!((0..100).all(|_| jittered(pause) <= pause));
+        }
         let mut back_off = BackOff::new(seconds(300));
         let pauses: Vec<_> = (0..10).map(|_| back_off.next().as_millis()).collect();
         assert_eq!(

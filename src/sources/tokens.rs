@@ -283,6 +283,8 @@ fn fetched(
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
     let lifetime = seconds
         .and_then(number)
+        // Some say so where a token has no end.
+        .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Ok(Fetched {
         secret: Secret::new(token.into_bytes()),

@@ -72,14 +72,19 @@ impl TestCa {
 
     /// A client's certificate and its key, as PEM.
     pub fn client(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        (self.client_of(name, &key), key)
+    }
+
+    /// A certificate of a client that has this key, as PEM.
+    pub fn client_of(&self, name: &str, key: &str) -> String {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
+        let key = KeyPair::from_pem(key).unwrap();
+        params.signed_by(&key, &self.issuer).unwrap().pem()
     }
 
     /// Certificate and key of a server of these names, as PEM.

@@ -67,6 +67,36 @@ fn i6_nobody_rides_on_a_connection_with_a_certificate() {
     }
 }
 
+#[test]
+fn a_new_certificate_of_the_same_key_is_shown_from_then_on() {
+    inside(|| {
+        let world = World::new();
+        let clients = TestCa::new();
+        let tls = world.ca.server_for_clients(&NAMES, &clients);
+        let server = Upstream::https(&world.internet, SERVER, 443, tls, |_| Answer::ok("."));
+        let (old, key) = clients.client("builder");
+        let new = clients.client_of("builder", &key);
+        let gateway = world
+            .gateway_builder(CONFIG)
+            .rule("rules.toml", RULES)
+            .secret("client.pem", &old)
+            .secret("client.key", &key)
+            .secret("token", "canary-token")
+            .start();
+        let host = "api.good.test";
+        let request = format!("GET /with/a HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let shown = || {
+            assert_eq!(send(&world, &gateway, host, request.clone()).status, 200);
+            let last = server.requests().last().unwrap().connection;
+            server.connections()[last].client_certificate.clone()
+        };
+        assert_eq!(shown(), Some(pem_body(&old)));
+        gateway.write_secret("client.pem", &new);
+        gateway.reload();
+        assert_eq!(shown(), Some(pem_body(&new)));
+    });
+}
+
 fn pem_body(pem: &str) -> Vec<u8> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
