@@ -212,13 +212,14 @@ pub(super) fn active(
     loaded: &Loaded,
     generation: u64,
     believed: &Believed,
-    previous: Option<&Store>,
+    previous: Option<&Active>,
 ) -> Result<Active, StartError> {
     let mut specs = loaded.credentials.clone();
     if let Err(error) = StandIns::fill(&loaded.config.state_dir, &mut specs) {
         tracing::error!("the key for stand-ins cannot be had: {error}");
     }
-    let (credentials, problems) = Store::load(specs, previous);
+    let secrets = previous.map(|active| &active.credentials);
+    let (credentials, problems) = Store::load(specs, secrets);
     for problem in problems {
         let instead = if credentials.available(&problem.name) {
             "its last value is used on for now"
@@ -245,6 +246,7 @@ pub(super) fn active(
         credentials,
         believed,
         origin.into(),
+        previous.map(|active| &*active.echoes),
     ))
 }
 
@@ -255,8 +257,10 @@ impl Active {
         credentials: Store,
         believed: Believed,
         origin: Arc<Origin>,
+        before: Option<&Echoes>,
     ) -> Self {
-        let echoes = Echoes::new(&policy, origin.agents.iter().cloned(), &credentials);
+        let agents = origin.agents.iter().cloned();
+        let echoes = Echoes::new(&policy, agents, &credentials, before);
         Self {
             policy,
             echoes: echoes.into(),

@@ -56,6 +56,7 @@ impl Gateway {
                 credentials,
                 old.believed.clone(),
                 Arc::clone(&old.origin),
+                Some(&old.echoes),
             )
         };
         self.active.store(Arc::new(active));

@@ -19,23 +19,43 @@ type Made = Result<Option<Arc<Needles>>, ()>;
 pub struct Echoes(HashMap<AgentName, Made>);
 
 impl Echoes {
-    /// For these agents.
+    /// For these agents. What looks for what it was `before` then also looks for these.
     pub(super) fn new(
         policy: &Policy,
         agents: impl IntoIterator<Item = AgentName>,
         store: &Store,
+        before: Option<&Self>,
     ) -> Self {
         let mut made: HashMap<BTreeSet<&CredentialName>, Made> = HashMap::new();
-        let agents = agents.into_iter().map(|agent| {
+        // What looks for the same now may not from then on, where rules changed with it.
+        let mut replaced: HashMap<*const Needles, (&Arc<Needles>, BTreeSet<&CredentialName>)> =
+            HashMap::new();
+        let mut all = HashMap::new();
+        for agent in agents {
             let names = credentials(policy, &agent);
+            let old = before.and_then(|before| before.0.get(&agent));
+            if let Some(Ok(Some(old))) = old {
+                let entry = replaced.entry(Arc::as_ptr(old));
+                let (_, wanted) = entry.or_insert_with(|| (old, BTreeSet::new()));
+                wanted.extend(&names);
+            }
             let made = made.entry(names).or_insert_with_key(|names| {
                 store.needles(names.iter().copied()).map_err(|error| {
                     tracing::error!(%agent, %error, "the secrets of this agent's credentials are too long to be looked for in responses; its requests are refused");
                 })
             });
-            (agent, made.clone())
-        });
-        Self(agents.collect())
+            all.insert(agent, made.clone());
+        }
+        for (old, names) in replaced.into_values() {
+            let newer = match made.get(&names) {
+                Some(made) => made.clone(),
+                None => store.needles(names).map_err(|_| ()),
+            };
+            if let Ok(Some(newer)) = newer {
+                old.replaced_by(newer);
+            }
+        }
+        Self(all)
     }
 
     /// What to look for in responses to this agent.

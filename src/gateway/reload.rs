@@ -18,7 +18,7 @@ impl Gateway {
         let replacing = self.replacing.lock();
         let old = self.active();
         let generation = old.policy.generation().saturating_add(1);
-        let new = active(loaded, generation, &old.believed, Some(&old.credentials));
+        let new = active(loaded, generation, &old.believed, Some(&old));
         let new = match new {
             Ok(new) => new,
             Err(error) => return self.reject(&error.to_string()),

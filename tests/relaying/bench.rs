@@ -74,6 +74,14 @@ pub struct Setup {
     pub env: &'static [(&'static str, &'static str)],
 }
 
+impl Setup {
+    /// What stands in `all.toml`.
+    pub fn rules_file(&self) -> String {
+        let rules = format!("{RULES}{}{ALL}{}", self.rules, self.all);
+        rules.replace("[[rule]]", "[[rule]]\nagents = [\"builder\"]")
+    }
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {
@@ -133,9 +141,9 @@ impl Bench {
              resolve = {{ \"h1.test\" = [\"{}\"], \"h2.test\" = [\"{}\"] }}\n{}",
             SERVER[0], OTHER[0], setup.config
         );
-        let with_agents = |text: &str| text.replace("[[rule]]", "[[rule]]\nagents = [\"builder\"]");
-        let rules = with_agents(&format!("{RULES}{}{ALL}{}", setup.rules, setup.all));
-        let builder = world.gateway_builder(&config).rule("all.toml", &rules);
+        let builder = world
+            .gateway_builder(&config)
+            .rule("all.toml", &setup.rules_file());
         let variables = setup.env.iter();
         let gateway = variables
             .fold(builder, |builder, (name, value)| builder.env(name, value))

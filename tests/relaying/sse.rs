@@ -163,6 +163,63 @@ fn each_event_passes_at_once_where_echoes_are_looked_for() {
     inside(|| Bench::with(&LOOKED_INTO, events).each(each_event_in_turn));
 }
 
+/// What a server relays of later requests on a stream that began before.
+#[test]
+fn i5_a_stream_tells_no_value_that_is_newer_than_itself() {
+    const NEW: &str = "another-word-for-the-gates";
+    inside(|| {
+        let setup = Setup {
+            env: &[("KEY", "sesame-open-the-gates"), ("NEW", NEW)],
+            ..LOOKED_INTO
+        };
+        let bench = Bench::with(&setup, |mut call: Call| async move {
+            call.rest().await?;
+            if call.target == "/ask" {
+                assert_eq!(call.header("x-key"), Some(NEW));
+                return call.reply(200, &[], b"fine").await;
+            }
+            call.answer(200, &[], Framing::Chunked).await?;
+            call.send(b"old: sesame-open-the-gates\n").await?;
+            acknowledged().await;
+            call.send(format!("new: {NEW}, old: sesame-open-the-gates\n").as_bytes())
+                .await?;
+            call.end(&[]).await
+        });
+        let dials: Vec<Dial> = LEGS.into_iter().map(|legs| bench.dial(legs)).collect();
+        let (old, new) = ("*".repeat(21), "*".repeat(NEW.len()));
+        let first = format!("old: {old}\n");
+        let streams = bench.run({
+            let dials = dials.clone();
+            async move {
+                let mut streams = Vec::new();
+                for dial in dials {
+                    let mut stream = begun(dial, "/stream").await;
+                    assert_eq!(stream.head().await.unwrap().status, 200);
+                    stream.expect(first.as_bytes()).await;
+                    streams.push(stream);
+                }
+                streams
+            }
+        });
+        let rules = setup.rules_file().replace("\"KEY\"", "\"NEW\"");
+        bench.gateway.write_rule("all.toml", &rules);
+        bench.gateway.reload();
+        let told = bench.run(async move {
+            for dial in dials {
+                let (head, _) = dial.connect().await.get("/ask").await.unwrap();
+                assert_eq!(head.status, 200);
+            }
+            ACK.add_permits(streams.len());
+            let mut told = Vec::new();
+            for mut stream in streams {
+                told.push(String::from_utf8(stream.rest().await.unwrap()).unwrap());
+            }
+            told
+        });
+        assert_eq!(told, [(); 4].map(|()| format!("new: {new}, old: {old}\n")));
+    });
+}
+
 async fn begun(dial: Dial, target: &'static str) -> Agent {
     let mut agent = dial.connect().await;
     agent

@@ -6,8 +6,8 @@
 
 mod forms;
 mod needles;
+mod newer;
 mod sample;
-
 mod scan;
 mod short;
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
 use zeroize::Zeroizing;
 
 use super::forms::forms;
+use super::newer::Newer;
 use super::sample::{self, FRAGMENT, Sample};
 use super::short::Short;
 use crate::name::CredentialName;
@@ -29,6 +31,8 @@ pub struct Needles {
     sample: Sample,
     /// Finds the others.
     short: Option<Short>,
+    /// What is looked for beside, since these were replaced.
+    pub(super) newer: Newer,
 }
 
 /// Words of a bit set over two bytes.
@@ -96,6 +100,7 @@ impl Needles {
             sample,
             short,
             sorted: Vec::new(),
+            newer: Newer::default(),
         };
         for (form, _) in &sorted {
             if let [first, rest @ ..] = form.as_slice() {
@@ -114,6 +119,11 @@ impl Needles {
         needles
     }
 
+    /// From now on also looks for `newer`, and what replaces these.
+    pub fn replaced_by(&self, newer: Arc<Self>) {
+        self.newer.set(newer);
+    }
+
     /// The credential of a finding.
     #[must_use]
     pub fn credential(&self, owner: u32) -> Option<&CredentialName> {
@@ -125,6 +135,33 @@ impl Needles {
     /// hide a longer one that begins inside it.
     #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Vec<Finding> {
+        self.with_newer(|needles| needles.find_own(bytes))
+    }
+
+    /// What these find and what those do that replaced them.
+    fn with_newer(&self, find: impl Fn(&Self) -> Vec<Finding>) -> Vec<Finding> {
+        let mut found = find(self);
+        let Some(newer) = self.newer.latest() else {
+            return found;
+        };
+        found.extend(find(&newer).into_iter().map(|finding| Finding {
+            owner: self.owner(newer.credential(finding.owner)),
+            ..finding
+        }));
+        found.sort_by_key(|finding| (finding.span.start, finding.span.end));
+        found.dedup_by_key(|finding| (finding.span.start, finding.span.end));
+        found
+    }
+
+    /// The number of a credential here; that of none where it is not known.
+    fn owner(&self, name: Option<&CredentialName>) -> u32 {
+        let known = self.credentials.iter().position(|it| Some(it) == name);
+        known
+            .and_then(|at| u32::try_from(at).ok())
+            .unwrap_or(u32::MAX)
+    }
+
+    fn find_own(&self, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut from = 0;
         while let Some(hit) = self.short.as_ref().and_then(|it| it.next(bytes, from)) {
@@ -181,6 +218,10 @@ impl Needles {
     /// the rest may be in the part before or after.
     #[must_use]
     pub fn find_fragments(&self, bytes: &[u8]) -> Vec<Finding> {
+        self.with_newer(|needles| needles.find_own_fragments(bytes))
+    }
+
+    fn find_own_fragments(&self, bytes: &[u8]) -> Vec<Finding> {
         let windows = bytes.windows(FRAGMENT).enumerate();
         let known = windows.filter_map(|(at, window)| {
             let window: [u8; FRAGMENT] = window.try_into().ok()?;
@@ -196,6 +237,11 @@ impl Needles {
     /// How many bytes at the end of `bytes` may be the beginning of a form.
     #[must_use]
     pub fn open(&self, bytes: &[u8]) -> usize {
+        let newer = self.newer.latest().map_or(0, |newer| newer.open_own(bytes));
+        self.open_own(bytes).max(newer)
+    }
+
+    fn open_own(&self, bytes: &[u8]) -> usize {
         let most = self.longest.saturating_sub(1).min(bytes.len());
         let from = bytes.len().saturating_sub(most);
         let tail = bytes.get(from..).unwrap_or_default();
@@ -271,6 +317,29 @@ mod tests {
         let spans: Vec<_> = found.iter().map(|finding| finding.span.clone()).collect();
         assert_eq!(spans, [2..8, 5..15]);
         assert_eq!(needles.credential(found[1].owner).unwrap().as_str(), "c1");
+    }
+
+    #[test]
+    fn what_replaced_them_is_found_too_and_what_replaced_that() {
+        let old = needles(&["first-token-abc"]);
+        let text = b"first-token-abc third-token-ghi second-token-def thi";
+        assert_eq!(old.find(text).len(), 1);
+        let (second, third) = (
+            Arc::new(needles(&["second-token-def"])),
+            Arc::new(needles(&["third-token-ghi", "second-token-def"])),
+        );
+        old.replaced_by(Arc::clone(&second));
+        assert_eq!((old.find(text).len(), old.open(text)), (2, 0));
+        second.replaced_by(Arc::clone(&third));
+        let found = old.find(text);
+        assert_eq!(found.len(), 3);
+        assert!(found.is_sorted_by_key(|finding| finding.span.start));
+        assert_eq!(old.open(text), 3);
+        assert_eq!(old.credential(found[1].owner).unwrap().as_str(), "c0");
+        assert_eq!(old.credential(found[2].owner), None, "nobody knows it here");
+        assert_eq!(old.find_fragments(b"xx ird-token xx").len(), 1);
+        drop(second);
+        assert_eq!(Arc::strong_count(&third), 2, "none between is kept");
     }
 
     #[test]
