@@ -322,11 +322,30 @@ impl Values {
 
     /// Whether the nine bytes from a character on are text.
     fn read(self, place: u64) -> bool {
-        let bytes = (self.0 << (32 + 6 * place)).to_be_bytes();
-        let nine = bytes.get(..9).unwrap_or_default();
+        let bits = self.0 << (32 + 6 * place);
+        let (eight, ninth) = (high(bits), high(bits << 64).to_be_bytes());
         // Of random bytes half are none of ASCII.
-        nine.is_ascii() && nine.iter().all(|byte| is_text(*byte))
+        eight & (ONES * 0x80) == 0
+            && ninth.first().is_some_and(|byte| is_text(*byte))
+            && (are_printable(eight) || eight.to_be_bytes().into_iter().all(is_text))
     }
+}
+
+/// One in each byte.
+const ONES: u64 = u64::MAX / 0xff;
+
+/// Whether eight bytes, all of ASCII, are characters from the space to the tilde: nothing is
+/// carried from one byte to the next.
+#[inline]
+fn are_printable(eight: u64) -> bool {
+    let (from_space, delete) = (eight + ONES * 0x60, eight + ONES);
+    from_space & !delete & (ONES * 0x80) == ONES * 0x80
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the high half is meant")]
+fn high(bits: u128) -> u64 {
+    (bits >> 64) as u64
 }
 
 /// Decodes one group, until a byte is not wanted.
