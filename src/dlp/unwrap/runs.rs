@@ -343,7 +343,6 @@ fn are_printable(eight: u64) -> bool {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the high half is meant")]
 fn high(bits: u128) -> u64 {
     (bits >> 64) as u64
 }
