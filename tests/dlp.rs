@@ -294,7 +294,7 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
             (
                 format!("GET /a/{escaped} HTTP/1.1"),
                 "",
-                "in the path, in percent-encoding",
+                "in the path, in escapes",
             ),
             (
                 format!("GET /a?q={token} HTTP/1.1"),
@@ -310,7 +310,7 @@ fn tokens_in_every_place_of_a_request_are_refused_before_anything_is_dialled() {
             (
                 format!("GET /a?q={escaped}&r=1 HTTP/1.1"),
                 "",
-                "in query parameter `q`, in percent-encoding",
+                "in query parameter `q`, in escapes",
             ),
             (
                 format!("GET /a?q={twice} HTTP/1.1"),

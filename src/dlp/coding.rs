@@ -18,15 +18,12 @@ pub enum Coding {
     Base64(u8),
     /// Hexadecimal.
     Hex,
-    /// Every byte as `%XX`.
-    Percent,
-    /// Every byte as `\u00XX`.
-    Unicode,
     /// UTF-16, little end first.
     Utf16Le,
     /// UTF-16, big end first.
     Utf16Be,
-    /// Single characters are escaped, as URLs, strings and markup do.
+    /// Characters are escaped, as URLs, strings and markup do. These are not searched for by
+    /// how a token begins: escapes themselves are alike, and stand wherever there are some.
     Escaped,
 }
 
@@ -43,13 +40,11 @@ pub struct Decoded {
 
 impl Coding {
     /// Those in which the beginnings of tokens are searched for.
-    pub const ENCODED: [Self; 8] = [
+    pub const ENCODED: [Self; 6] = [
         Self::Base64(0),
         Self::Base64(1),
         Self::Base64(2),
         Self::Hex,
-        Self::Percent,
-        Self::Unicode,
         Self::Utf16Le,
         Self::Utf16Be,
     ];
@@ -61,8 +56,6 @@ impl Coding {
             Self::Plain => None,
             Self::Base64(_) => Some("base64"),
             Self::Hex => Some("hexadecimal"),
-            Self::Percent => Some("percent-encoding"),
-            Self::Unicode => Some("\\u escapes"),
             Self::Utf16Le | Self::Utf16Be => Some("UTF-16"),
             Self::Escaped => Some("escapes"),
         }
@@ -75,34 +68,18 @@ impl Coding {
             Self::Plain => bytes,
             Self::Base64(_) => (bytes + 4) / 3 * 4,
             Self::Hex | Self::Utf16Le | Self::Utf16Be => bytes * 2,
-            Self::Percent => bytes * 3,
-            Self::Unicode | Self::Escaped => bytes * 6,
+            Self::Escaped => bytes * 6,
         }
     }
 
     /// The classes of the raw bytes of a token with these first bytes.
     #[must_use]
     pub fn encode(self, classes: &[Class]) -> Vec<Class> {
-        let each = |form: fn(&mut Vec<Class>, Class)| {
-            let mut raw = Vec::new();
-            for class in classes {
-                form(&mut raw, *class);
-            }
-            raw
-        };
         let zero = Class::single(0);
         match self {
             Self::Plain | Self::Escaped => classes.to_vec(),
             Self::Base64(place) => base64_classes(classes, place),
-            Self::Hex => each(push_hex),
-            Self::Percent => each(|raw, class| {
-                raw.push(Class::single(b'%'));
-                push_hex(raw, class);
-            }),
-            Self::Unicode => each(|raw, class| {
-                raw.extend(b"\\u00".map(Class::single));
-                push_hex(raw, class);
-            }),
+            Self::Hex => classes.iter().flat_map(hex_classes).collect(),
             Self::Utf16Le => classes.iter().flat_map(|class| [*class, zero]).collect(),
             Self::Utf16Be => classes.iter().flat_map(|class| [zero, *class]).collect(),
         }
@@ -146,9 +123,7 @@ impl Coding {
             (Self::Plain | Self::Escaped, [byte])
             | (Self::Utf16Le, [byte, 0])
             | (Self::Utf16Be, [0, byte]) => Some(*byte),
-            (Self::Hex, [high, low])
-            | (Self::Percent, [b'%', high, low])
-            | (Self::Unicode, [b'\\', b'u', b'0', b'0', high, low]) => hex(*high, *low),
+            (Self::Hex, [high, low]) => hex(*high, *low),
             _ => None,
         }
     }
@@ -187,7 +162,8 @@ impl Coding {
     }
 }
 
-fn push_hex(raw: &mut Vec<Class>, class: Class) {
+/// Those of the two digits, in either case.
+fn hex_classes(class: &Class) -> [Class; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let (mut high, mut low) = (Class::default(), Class::default());
     for byte in class.bytes() {
@@ -197,7 +173,7 @@ fn push_hex(raw: &mut Vec<Class>, class: Class) {
             class.insert(digit.to_ascii_uppercase());
         }
     }
-    raw.extend([high, low]);
+    [high, low]
 }
 
 /// The classes of the characters that stand for `classes`, of which the first is byte `place`
@@ -310,8 +286,6 @@ mod tests {
                     STANDARD.encode([&before, &token[..]].concat()).into_bytes()
                 }
                 Coding::Hex => each(|byte| format!("{byte:02x}")),
-                Coding::Percent => each(|byte| format!("%{byte:02X}")),
-                Coding::Unicode => each(|byte| format!("\\u00{byte:02x}")),
                 Coding::Utf16Le => token.iter().flat_map(|b| [*b, 0]).collect(),
                 Coding::Utf16Be => token.iter().flat_map(|b| [0, *b]).collect(),
             };

@@ -119,7 +119,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
         "[ \",\\\\n%20._-]{0,3}",
         "(gh|ghp|post|sk-|-----BEG)",
     ];
-    let encoded = (piece.clone(), 0..12_u8).prop_map(|(piece, how)| encode(&piece, how));
+    let encoded = (piece.clone(), 0..10_u8).prop_map(|(piece, how)| encode(&piece, how));
     proptest::collection::vec(encoded, 0..24).prop_map(|pieces| pieces.concat())
 }
 
@@ -133,15 +133,9 @@ fn encode(piece: &str, how: u8) -> Vec<u8> {
         3 => bytes
             .flat_map(|byte| format!("{byte:02x}").into_bytes())
             .collect(),
-        4 => bytes
-            .flat_map(|byte| format!("%{byte:02X}").into_bytes())
-            .collect(),
-        5 => bytes
-            .flat_map(|byte| format!("\\u00{byte:02x}").into_bytes())
-            .collect(),
-        6 => bytes.flat_map(|byte| [byte, 0]).collect(),
-        7 => bytes.flat_map(|byte| [0, byte]).collect(),
-        8 => {
+        4 => bytes.flat_map(|byte| [byte, 0]).collect(),
+        5 => bytes.flat_map(|byte| [0, byte]).collect(),
+        6 => {
             // Lines of another length than the usual 76.
             let text = STANDARD.encode(piece).into_bytes();
             text.chunks(13).collect::<Vec<_>>().join(&b"\r\n"[..])
@@ -229,11 +223,11 @@ fn tokens_begin_after_escapes() {
 fn tokens_are_found_in_every_encoding() {
     let engine = &*ENGINE;
     for token in ["ghp_abcdef", "hf_abcd", "sk-ant-abcabcAA"] {
-        for how in 0..=8 {
+        for how in 0..=6 {
             for around in [("", ""), ("\"", "\""), ("key: ", "\n")] {
                 let text = match how {
                     // Inside of the base64, so that it stands at every place of a group.
-                    0..=2 | 8 => encode(&format!("{}{token}{}", around.0, around.1), how),
+                    0..=2 | 6 => encode(&format!("{}{token}{}", around.0, around.1), how),
                     _ => [
                         around.0.as_bytes(),
                         &encode(token, how),
@@ -247,7 +241,7 @@ fn tokens_are_found_in_every_encoding() {
                 // Without a neighbour, one end first may be the other end first.
                 assert_eq!(
                     whole(engine, &longer).len(),
-                    usize::from(how == 6),
+                    usize::from(how == 4),
                     "{token} {how}"
                 );
             }

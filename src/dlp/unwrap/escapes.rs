@@ -1,7 +1,5 @@
 //! Escapes, decoded where there are some: of URLs, of JSON and JavaScript, of HTML and XML.
 
-use memchr::memchr3;
-
 use super::super::coding::Coding;
 use super::super::engine::Engine;
 use super::super::pass::Report;
@@ -131,7 +129,8 @@ impl Escapes {
                 return true;
             }
             let rest = view.between(lane.next, limit);
-            let plain = special(rest).unwrap_or(rest.len());
+            let special = view.bits(lane.next, |block| block.escapes).trailing_zeros();
+            let plain = rest.len().min(special as usize);
             if plain > 0 {
                 let next = lane.next + plain as u64;
                 lane.push(engine, rest.get(..plain).unwrap_or_default(), next, report);
@@ -168,10 +167,6 @@ impl Escapes {
             }
         }
     }
-}
-
-fn special(bytes: &[u8]) -> Option<usize> {
-    memchr3(b'%', b'\\', b'&', bytes)
 }
 
 /// The next byte tells most of those that stand around tokens and not in them, as `\n` and

@@ -25,12 +25,9 @@ impl Masks {
         let length = usize::try_from(finding.length).unwrap_or(usize::MAX);
         match finding.coding {
             Coding::Plain => length == data.len(),
-            Coding::Base64(_)
-            | Coding::Hex
-            | Coding::Percent
-            | Coding::Unicode
-            | Coding::Utf16Le
-            | Coding::Utf16Be => length <= finding.coding.encoded_len(data.len()),
+            Coding::Base64(_) | Coding::Hex | Coding::Utf16Le | Coding::Utf16Be => {
+                length <= finding.coding.encoded_len(data.len())
+            }
             Coding::Escaped => false,
         }
     }
