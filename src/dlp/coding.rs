@@ -7,6 +7,9 @@
 
 use super::class::{self, Class};
 
+/// Bytes before a token that are looked at.
+const NEAR: usize = 8;
+
 /// An encoding of single bytes or of base64 groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Coding {
@@ -27,13 +30,19 @@ pub enum Coding {
     Escaped,
 }
 
-/// What was decoded.
-#[derive(Debug, Default)]
+#[cfg(test)]
+thread_local! {
+    /// Bytes that this thread has decoded.
+    pub(super) static DECODED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How far something was decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// The token's bytes and what follows them.
-    pub bytes: Vec<u8>,
-    /// For each, how many raw bytes it took to its end.
-    pub ends: Vec<usize>,
+    /// How many bytes it gave.
+    pub count: usize,
+    /// How many raw bytes these took, to the end of the last.
+    pub raw: usize,
     /// Whether the encoding stopped, so that nothing more belongs to it.
     pub stopped: bool,
 }
@@ -85,30 +94,33 @@ impl Coding {
         }
     }
 
-    /// Decodes at most `most` bytes of a token whose encoding begins with `raw`.
+    /// Decodes as much as `out` has room for of a token whose encoding begins with `raw`, and
+    /// of what follows it.
     #[must_use]
-    pub fn decode(self, raw: &[u8], most: usize) -> Decoded {
-        match self {
-            Self::Base64(place) => decode_base64(raw, usize::from(place), most),
-            _ => self.decode_units(raw, most),
-        }
+    pub fn decode(self, raw: &[u8], out: &mut [u8]) -> Decoded {
+        let decoded = match self {
+            Self::Base64(place) => decode_base64(raw, usize::from(place), out),
+            _ => self.decode_units(raw, out),
+        };
+        #[cfg(test)]
+        DECODED.set(DECODED.get() + decoded.count);
+        decoded
     }
 
-    fn decode_units(self, raw: &[u8], most: usize) -> Decoded {
+    fn decode_units(self, raw: &[u8], out: &mut [u8]) -> Decoded {
         let mut decoded = Decoded::default();
-        let mut at = 0;
         let width = self.encoded_len(1);
-        while decoded.bytes.len() < most {
-            let rest = raw.get(at..).unwrap_or_default();
+        for place in out {
+            let rest = raw.get(decoded.raw..).unwrap_or_default();
             let unit = rest.get(..width).unwrap_or(rest);
             let Some(byte) = self.unit(unit) else {
                 // Half a unit may become a whole one.
                 decoded.stopped = unit.len() == width;
                 break;
             };
-            at += width;
-            decoded.bytes.push(byte);
-            decoded.ends.push(at);
+            *place = byte;
+            decoded.count += 1;
+            decoded.raw += width;
         }
         decoded
     }
@@ -128,9 +140,11 @@ impl Coding {
         }
     }
 
-    /// Up to eight bytes before a token whose encoding starts at `start` of the window.
+    /// The bytes before a token whose encoding starts at `start` of the window, up to eight:
+    /// how many there are, and these at the end of the array.
     #[must_use]
-    pub fn before(self, window: &[u8], start: usize) -> Vec<u8> {
+    pub fn before(self, window: &[u8], start: usize) -> (usize, [u8; NEAR]) {
+        let mut near = [0; NEAR];
         if let Self::Base64(place) = self {
             let from = window.get(..start).unwrap_or_default();
             let run = from
@@ -142,23 +156,29 @@ impl Coding {
             let from = start - run / 4 * 4;
             // Three of the four are there: they were searched for.
             let group = window.get(from..window.len().min(start.saturating_add(4)));
-            let group = group.unwrap_or_default();
-            let mut bytes = decode_base64(group, 0, 9).bytes;
-            bytes.truncate((start - from) / 4 * 3 + usize::from(place));
-            return bytes;
+            let mut bytes = [0; NEAR + 1];
+            decode_base64(group.unwrap_or_default(), 0, &mut bytes);
+            let count = (start - from) / 4 * 3 + usize::from(place);
+            let (count, bytes) = (count.min(NEAR), bytes.get(..count.min(NEAR)));
+            let at = near.get_mut(NEAR - count..);
+            if let (Some(at), Some(bytes)) = (at, bytes) {
+                at.copy_from_slice(bytes);
+            }
+            return (count, near);
         }
         let width = self.encoded_len(1);
-        let mut bytes = Vec::new();
-        let mut end = start;
-        while bytes.len() < 8
-            && let Some(from) = end.checked_sub(width)
-            && let Some(byte) = window.get(from..end).and_then(|unit| self.unit(unit))
-        {
-            bytes.push(byte);
-            end = from;
+        let (mut count, mut end) = (0, start);
+        for place in near.iter_mut().rev() {
+            let Some(from) = end.checked_sub(width) else {
+                break;
+            };
+            let Some(byte) = window.get(from..end).and_then(|unit| self.unit(unit)) else {
+                break;
+            };
+            *place = byte;
+            (count, end) = (count + 1, from);
         }
-        bytes.reverse();
-        bytes
+        (count, near)
     }
 }
 
@@ -221,23 +241,47 @@ fn base64_letters(values: u64) -> Class {
 }
 
 fn base64_value(byte: u8) -> Option<u32> {
-    match byte {
-        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
-        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
-        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    }
+    Some(u32::from(value_of(byte))).filter(|value| *value < 64)
 }
 
-fn decode_base64(raw: &[u8], drop: usize, most: usize) -> Decoded {
-    let mut decoded = Decoded::default();
-    let (mut bits, mut count, mut dropped) = (0_u32, 0, 0);
-    for (at, byte) in raw.iter().enumerate() {
-        if decoded.bytes.len() >= most {
+/// The six bits that a character of base64 stands for, more than that for none.
+#[inline]
+pub(super) fn value_of(byte: u8) -> u8 {
+    VALUES.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
+}
+
+/// What each character of either alphabet of base64 stands for (RFC 4648 §4 and §5).
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut byte = 0_u8;
+    loop {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => u8::MAX,
+        };
+        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+        {
+            values[byte as usize] = value;
+        }
+        if byte == u8::MAX {
             break;
         }
+        byte += 1;
+    }
+    values
+};
+
+fn decode_base64(raw: &[u8], drop: usize, out: &mut [u8]) -> Decoded {
+    let mut decoded = Decoded::default();
+    let (mut bits, mut count, mut dropped) = (0_u32, 0, 0);
+    for (byte, at) in raw.iter().zip(1..) {
+        let Some(place) = out.get_mut(decoded.count) else {
+            break;
+        };
         let Some(value) = base64_value(*byte) else {
             if matches!(byte, b'\r' | b'\n') {
                 continue;
@@ -249,12 +293,11 @@ fn decode_base64(raw: &[u8], drop: usize, most: usize) -> Decoded {
         count += 6;
         if count >= 8 {
             count -= 8;
-            let byte = u8::try_from((bits >> count) & 0xff).unwrap_or(0);
             if dropped < drop {
                 dropped += 1;
             } else {
-                decoded.bytes.push(byte);
-                decoded.ends.push(at + 1);
+                *place = u8::try_from((bits >> count) & 0xff).unwrap_or(0);
+                (decoded.count, decoded.raw) = (decoded.count + 1, at);
             }
         }
     }
@@ -293,16 +336,30 @@ mod tests {
             for (class, byte) in encoded.iter().zip(&raw) {
                 assert!(class.contains(*byte), "{coding:?}");
             }
-            let decoded = coding.decode(&raw, 100);
-            assert!(decoded.bytes.starts_with(token), "{coding:?} {decoded:?}");
+            let mut bytes = [0; 100];
+            let decoded = coding.decode(&raw, &mut bytes);
+            assert!(
+                bytes[..decoded.count].starts_with(token),
+                "{coding:?} {decoded:?}"
+            );
+            let part = coding.decode(&raw, &mut bytes[..token.len()]);
+            assert!(
+                part.count == token.len() && part.raw <= raw.len(),
+                "{part:?}"
+            );
             assert!(raw.len() <= coding.encoded_len(token.len()));
             let twice = [&raw[..], &raw[..]].concat();
             if !matches!(coding, Coding::Base64(_)) {
-                let before = coding.before(&twice, raw.len());
-                assert_eq!(before, token[token.len() - 8..], "{coding:?}");
+                let (count, before) = coding.before(&twice, raw.len());
+                assert_eq!(
+                    (count, &before[..]),
+                    (8, &token[token.len() - 8..]),
+                    "{coding:?}"
+                );
             }
         }
         let text = STANDARD.encode("key: abcdefghi");
-        assert_eq!(Coding::Base64(2).before(text.as_bytes(), 4), b"key: ");
+        let (count, before) = Coding::Base64(2).before(text.as_bytes(), 4);
+        assert_eq!(&before[NEAR - count..], b"key: ");
     }
 }

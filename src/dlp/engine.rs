@@ -1,5 +1,7 @@
 //! All detectors in one: anchors are searched for, and what stands around one is read.
 
+mod encoded;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -136,6 +138,8 @@ struct Rule {
     prefix: Vec<Class>,
     /// And of what is fixed behind it, where that is cheaper to tell than to decode.
     behind: Vec<Class>,
+    /// Those of its first bytes once decoded, where it is encoded.
+    first: Vec<Class>,
     /// Whether its beginning is nearly fixed up to its anchor: then it tells before the anchor
     /// is there in full that a token may begin. Else every word would be held back.
     tells_early: bool,
@@ -300,6 +304,10 @@ impl Engine {
         fixed.truncate(anchor + ANCHOR);
         let mut rule = Rule::new(pattern.clone(), coding, fixed, anchor);
         rule.behind = behind;
+        if coding != Coding::Plain {
+            rule.first = pattern.shape.fixed();
+            rule.first.truncate(ENCODED_MAX);
+        }
         if rule.tells_early {
             self.longest_prefix = self.longest_prefix.max(rule.prefix.len());
         }
@@ -474,6 +482,7 @@ impl Rule {
             right,
             prefix,
             behind: Vec::new(),
+            first: Vec::new(),
             coding,
             pattern,
         }
@@ -494,12 +503,14 @@ impl Rule {
         if self.coding == Coding::Plain {
             return begins(window, start, self.left);
         }
-        // Cheap, and nearly always the end of it.
-        if !self.has_prefix(window.get(start..).unwrap_or_default()) {
+        // Cheap, and nearly always the end of it; else the first bytes are.
+        let raw = window.get(start..).unwrap_or_default();
+        if !self.has_prefix(raw) || !self.has_first(raw) {
             return false;
         }
-        let before = self.coding.before(window, start);
-        begins(&before, before.len(), self.left)
+        let (count, before) = self.coding.before(window, start);
+        let before = before.get(before.len() - count..).unwrap_or_default();
+        begins(before, before.len(), self.left)
     }
 
     fn read(&self, raw: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
@@ -508,32 +519,6 @@ impl Rule {
             Step::Open => Verdict::Open(candidate),
             Step::Whole(length) if self.is_real(raw.get(..length).unwrap_or_default()) => {
                 Verdict::Found(self.token(candidate.start, length, Vec::new()))
-            }
-            Step::Failed | Step::Whole(_) => Verdict::Nothing,
-        }
-    }
-
-    /// Decodes from the start each time: that is rare, and the token is short.
-    fn read_encoded(&self, raw: &[u8], candidate: Candidate, ended: bool) -> Verdict {
-        // Again as more bytes come: at first there may be less than the anchor.
-        if !self.has_prefix(raw) {
-            return Verdict::Nothing;
-        }
-        let shape = &self.pattern.shape;
-        let mut decoded = self.coding.decode(raw, shape.longest() + 1);
-        let ended = ended || decoded.stopped;
-        let mut cursor = Cursor::default();
-        match shape.advance(&decoded.bytes, &mut cursor, self.right, ended) {
-            Step::Open => Verdict::Open(candidate),
-            Step::Whole(length)
-                if self.is_real(decoded.bytes.get(..length).unwrap_or_default()) =>
-            {
-                let end = length
-                    .checked_sub(1)
-                    .and_then(|last| decoded.ends.get(last));
-                let raw_length = end.copied().unwrap_or(length);
-                decoded.bytes.truncate(length);
-                Verdict::Found(self.token(candidate.start, raw_length, decoded.bytes))
             }
             Step::Failed | Step::Whole(_) => Verdict::Nothing,
         }

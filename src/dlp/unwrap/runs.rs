@@ -3,7 +3,7 @@
 //! Nobody says at which character of a run what was encoded begins, so every place is tried
 //! on each block of the run; hashes, images and names do not pass.
 
-use super::super::coding::Coding;
+use super::super::coding::{Coding, value_of};
 use super::super::engine::Engine;
 use super::super::pass::Report;
 use super::super::planes::Block;
@@ -245,9 +245,11 @@ impl Runs {
                 continue;
             }
             // What is left of a group of base64 is bytes, too.
-            let left: Vec<u8> = view.between(lane.next, end).to_vec();
-            let bytes = unit.coding.decode(&left, BLOCK).bytes;
-            lane.push(engine, &bytes, end, report);
+            let mut bytes = [0; BLOCK];
+            let left = view.between(lane.next, end);
+            let decoded = unit.coding.decode(left, &mut bytes);
+            let bytes = bytes.get(..decoded.count).unwrap_or_default();
+            lane.push(engine, bytes, end, report);
             self.saturated |= lane.finish(engine, report);
         }
     }
@@ -423,11 +425,6 @@ fn digit(byte: u8) -> u32 {
 }
 
 #[inline]
-fn value_of(byte: u8) -> u8 {
-    VALUES.get(usize::from(byte)).copied().unwrap_or(u8::MAX)
-}
-
-#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
 fn low_byte(bits: u32) -> u8 {
     bits as u8
@@ -438,28 +435,3 @@ fn low_byte(bits: u32) -> u8 {
 fn is_text(byte: u8) -> bool {
     matches!(byte, 0 | b'\t' | b'\n' | b'\r' | b' '..=b'~')
 }
-
-/// What each character of either alphabet of base64 stands for (RFC 4648 §4 and §5).
-const VALUES: [u8; 256] = {
-    let mut values = [u8::MAX; 256];
-    let mut byte = 0_u8;
-    loop {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => u8::MAX,
-        };
-        #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-        {
-            values[byte as usize] = value;
-        }
-        if byte == u8::MAX {
-            break;
-        }
-        byte += 1;
-    }
-    values
-};
