@@ -92,7 +92,7 @@ impl Shares {
 
     /// As [`Shares::take`], but that so long a share of the agent's is waited for, in the order
     /// of asking: refusing costs nearly as much as serving, and who is refused asks again. No
-    /// more wait than an agent has shares, or [`WAITING`] where that is more.
+    /// more wait than an agent has shares, or a thousand where that is more.
     /// `wait` is called where there is a wait; what it returns is kept meanwhile.
     ///
     /// # Errors
