@@ -19,7 +19,7 @@ macro_rules! compiled_for {
             /// So few blocks are looked at sooner than it is told whether they are worth it.
             const AT_ONCE: usize = 4;
 
-            /// As [`super::read`].
+            /// The blocks of these bytes, and what they hint at.
             #[target_feature(enable = $features)]
             pub fn read(bytes: &[u8], memory: &mut Memory) {
                 let pairs = pairs();
