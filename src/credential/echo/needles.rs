@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(old.open(text), 3);
         assert_eq!(old.credential(found[1].owner).unwrap().as_str(), "c0");
         assert_eq!(old.credential(found[2].owner), None, "nobody knows it here");
-        assert_eq!(old.find_fragments(b"xx ird-token xx").len(), 1);
+        assert_eq!(old.find_fragments(b"xx ird-token xx").len(), 2);
         drop(second);
         assert_eq!(Arc::strong_count(&third), 2, "none between is kept");
     }

@@ -11,7 +11,8 @@ impl Rule {
         let fits = |bytes: &mut [u8]| {
             let decoded = self.coding.decode(raw, bytes);
             let mut pairs = self.first.iter().zip(bytes.iter().take(decoded.count));
-            pairs.all(|(class, byte)| class.contains(*byte))
+            let cut = decoded.stopped && decoded.count < self.first.len();
+            !cut && pairs.all(|(class, byte)| class.contains(*byte))
         };
         // Few are enough, nearly always.
         fits(&mut [0; ENCODED_MAX / 2]) && fits(&mut [0; ENCODED_MAX])
