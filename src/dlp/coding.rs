@@ -5,6 +5,8 @@
 //! engine is built, at each of the places where it may stand (base64 has three), and the
 //! search looks for that; only what stands around a hit is decoded.
 
+use std::cell::Cell;
+
 use super::class::{self, Class};
 
 /// Bytes before a token that are looked at.
@@ -30,10 +32,20 @@ pub enum Coding {
     Escaped,
 }
 
-#[cfg(test)]
 thread_local! {
-    /// Bytes that this thread has decoded.
-    pub(super) static DECODED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    static WORK: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many bytes this thread has read of what may have been tokens.
+#[inline]
+pub(super) fn worked() -> u64 {
+    WORK.get()
+}
+
+/// Counts some.
+#[inline]
+pub(super) fn work(bytes: usize) {
+    WORK.set(WORK.get().wrapping_add(bytes as u64));
 }
 
 /// How far something was decoded.
@@ -102,8 +114,7 @@ impl Coding {
             Self::Base64(place) => decode_base64(raw, usize::from(place), out),
             _ => self.decode_units(raw, out),
         };
-        #[cfg(test)]
-        DECODED.set(DECODED.get() + decoded.count);
+        work(decoded.count);
         decoded
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::anchor::{ANCHOR, best_place, spell};
 use super::check::{self, Check};
 use super::class::Class;
-use super::coding::Coding;
+use super::coding::{Coding, work};
 use super::dense;
 use super::imported::Imported;
 use super::kind::{Kind, Kinds};
@@ -22,6 +22,8 @@ use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
 pub const BEFORE: usize = 8;
 /// Bytes of a token's beginning that are looked for in encodings.
 const ENCODED_MAX: usize = 16;
+/// What a look at an anchor counts for, in bytes that are read.
+const LOOK: usize = 8;
 /// Bytes of a beginning that are needed to hold it back.
 pub const TELLING: usize = 4;
 /// The share of tokens that may lack the marks by which their run is found: of the shipped
@@ -341,6 +343,7 @@ impl Engine {
     /// Reads what stands around an anchor. `ended`: no byte follows the window.
     #[must_use]
     pub fn read(&self, window: &[u8], at: usize, entry: &Entry, ended: bool) -> Verdict {
+        work(LOOK);
         let Some(start) = at.checked_sub(usize::from(entry.offset)) else {
             return Verdict::Nothing;
         };
@@ -515,7 +518,10 @@ impl Rule {
 
     fn read(&self, raw: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
         let shape = &self.pattern.shape;
-        match shape.advance(raw, &mut candidate.cursor, self.right, ended) {
+        let before = candidate.cursor.at;
+        let step = shape.advance(raw, &mut candidate.cursor, self.right, ended);
+        work(candidate.cursor.at.saturating_sub(before));
+        match step {
             Step::Open => Verdict::Open(candidate),
             Step::Whole(length) if self.is_real(raw.get(..length).unwrap_or_default()) => {
                 Verdict::Found(self.token(candidate.start, length, Vec::new()))

@@ -5,7 +5,7 @@
 //! [`Pass::held`] says how many of the last bytes must not go on yet: those of a token
 //! that may be one, and none else.
 
-use super::coding::Coding;
+use super::coding::{Coding, worked};
 use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
 use super::numbers::Numbers;
 use super::phrases::Phrases;
@@ -21,6 +21,12 @@ pub const SLICE: usize = 8 * 1024;
 const KEPT: usize = if PAST > 288 { PAST } else { 288 };
 /// Most tokens that may be open at one place: far more than shapes can overlap.
 const OPEN_MAX: usize = 64;
+
+/// So often may each byte be read as one of a token, on average, beyond some: text is read less
+/// than twice, in hexadecimal six times, and who writes the beginnings of tokens in a row wants
+/// it to take long.
+const WORK_MOST: u64 = 16;
+const WORK_FREE: u64 = 1 << 20;
 
 /// The searches for what has no shape.
 #[derive(Debug, Default)]
@@ -67,6 +73,9 @@ pub struct Pass {
     open: Vec<Candidate>,
     searches: Searches,
     saturated: bool,
+    /// Bytes that came, and those that were read of what may have been tokens.
+    seen: u64,
+    work: u64,
     held: usize,
 }
 
@@ -75,6 +84,7 @@ impl Pass {
     /// dropped by [`Pass::forget`].
     pub fn push(&mut self, engine: &Engine, slice: &[u8], report: Report<'_>) {
         self.window.extend_from_slice(slice);
+        self.seen += slice.len() as u64;
         self.look(engine, false, report);
     }
 
@@ -109,6 +119,7 @@ impl Pass {
     }
 
     fn look(&mut self, engine: &Engine, ended: bool, report: Report<'_>) {
+        let before = worked();
         self.planes = Planes::of(&self.window);
         let window = self.window.as_slice();
         let mut still_open = Vec::new();
@@ -126,6 +137,8 @@ impl Pass {
         self.saturated |= still_open.len() > OPEN_MAX;
         still_open.truncate(OPEN_MAX);
         self.open = still_open;
+        self.work += worked().wrapping_sub(before);
+        self.saturated |= self.work > WORK_FREE + WORK_MOST * self.seen;
         let view = View {
             window,
             base: self.base,
