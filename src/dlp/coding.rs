@@ -167,14 +167,10 @@ impl Coding {
             let from = start - run / 4 * 4;
             // Three of the four are there: they were searched for.
             let group = window.get(from..window.len().min(start.saturating_add(4)));
-            let mut bytes = [0; NEAR + 1];
-            decode_base64(group.unwrap_or_default(), 0, &mut bytes);
-            let count = (start - from) / 4 * 3 + usize::from(place);
-            let (count, bytes) = (count.min(NEAR), bytes.get(..count.min(NEAR)));
-            let at = near.get_mut(NEAR - count..);
-            if let (Some(at), Some(bytes)) = (at, bytes) {
-                at.copy_from_slice(bytes);
-            }
+            let decoded = decode_base64(group.unwrap_or_default(), 0, &mut near);
+            let count = ((start - from) / 4 * 3 + usize::from(place)).min(decoded.count);
+            // From the beginning of the array to its end.
+            near.rotate_left(count);
             return (count, near);
         }
         let width = self.encoded_len(1);

@@ -111,8 +111,8 @@ impl Pass {
         self.held
     }
 
-    /// Whether more tokens were open at once than can be followed: then nobody knows whether
-    /// one was missed.
+    /// Whether more tokens were open at once than can be followed, or reading their beginnings
+    /// took too long: then nobody knows whether one was missed.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
         self.saturated

@@ -419,7 +419,7 @@ enum Level {
     Plain,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// With double shifts: processors without have no use for it, or slow down after it.
+    /// With double shifts: the processors without are older, and slow down for a while after it.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }

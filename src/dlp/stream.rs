@@ -9,7 +9,7 @@ use super::view::View;
 pub use super::pass::Report;
 
 /// How many encodings on top of each other are taken off. One more is seen through by what
-/// the engine knows of encoded beginnings.
+/// the engine knows of encoded beginnings, unless it is one of escapes.
 const LAYERS: u8 = 2;
 
 /// Where a scan stands in one stream of bytes.
@@ -74,8 +74,8 @@ impl Stream {
         self.pass.held().max(unwrapped)
     }
 
-    /// Whether more tokens were open at once than can be followed: then nobody knows whether
-    /// one was missed.
+    /// Whether more tokens were open at once than can be followed, or reading their beginnings
+    /// took too long: then nobody knows whether one was missed.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
         self.pass.is_saturated() || self.unwrap.as_ref().is_some_and(Unwrap::is_saturated)

@@ -2,7 +2,7 @@
 //! text, escapes where there are some, and UTF-16; all is scanned as if it stood there.
 //!
 //! The engine itself finds the encoded beginnings of tokens. This finds the rest: tokens
-//! without a fixed beginning, those of which single characters are escaped, and encodings on
+//! without a fixed beginning, those of which characters are escaped, and encodings on
 //! top of each other. It costs nearly nothing where nothing is encoded.
 
 mod escapes;

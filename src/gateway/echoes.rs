@@ -52,7 +52,7 @@ impl Echoes {
                 None => store.needles(names).map_err(|_| ()),
             };
             if let Ok(Some(newer)) = newer {
-                old.replaced_by(newer);
+                old.replaced_by(&newer);
             }
         }
         Self(all)

@@ -368,11 +368,11 @@ impl Scanner {
         Err(Refusal::new(Reason::Detected, sentence))
     }
 
-    /// More tokens were open at once than can be followed.
+    /// More tokens were open at once than can be followed, or their beginnings took too long.
     pub(super) fn saturated() -> Refusal {
         Refusal::new(
             Reason::Detected,
-            "the body has more that looks like secrets at one place than can be told apart",
+            "the body has more that looks like the beginnings of secrets than can be followed",
         )
     }
 }

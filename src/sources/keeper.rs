@@ -28,7 +28,7 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(60);
 /// [`MARGIN_MOST`] before its end.
 const MARGIN_PART: u32 = 10;
 const MARGIN_MOST: Duration = Duration::from_secs(300);
-/// Whatever a server says, nothing is fetched sooner after a success, or later.
+/// What a server says of a life is held to this, and the configuration's `refresh` to the most.
 const APART_LEAST: Duration = Duration::from_secs(1);
 const APART_MOST: Duration = Duration::from_secs(30 * 86_400);
 
@@ -209,7 +209,7 @@ async fn keep(
         }
         attempts.send_modify(|count| *count += 1);
         tokio::select! {
-            () = sleep_until(at + jittered(pause)) => {}
+            () = sleep_until(at + jittered(pause.min(APART_MOST))) => {}
             () = wake.notified() => {}
         }
     }

@@ -496,6 +496,29 @@ mod tests {
     }
 
     #[test]
+    fn a_life_of_no_time_is_none_that_was_said() {
+        let url = TokenUrl {
+            authority: crate::name::Authority::parse(b"login.example.com", 443).unwrap(),
+            target: "/token".to_owned(),
+        };
+        for (said, lifetime) in [
+            ("0", None),
+            ("-1", None),
+            ("60", Some(60)),
+            ("\"60\"", Some(60)),
+        ] {
+            let seconds: Value = serde_json::from_str(said).unwrap();
+            let token = Some("token".to_owned());
+            let fetched = fetched(&url, token, Some(&seconds), Vec::new()).unwrap();
+            assert_eq!(
+                fetched.lifetime,
+                lifetime.map(Duration::from_secs),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
     fn a_replaced_refresh_token_is_kept_until_another_is_configured() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("refresh-tokens/crm");

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::common::world::{SERVER, tool};
-use crate::common::{Answer, TestCa, Upstream, World, inside};
+use crate::common::{Answer, GatewayProcess, TestCa, Upstream, World, inside};
 use crate::{CONFIG, NAMES, send};
 
 const RULES: &str = r#"
@@ -29,6 +29,16 @@ agents = ["builder"]
 hosts = ["api.good.test"]
 "#;
 
+fn gateway<'w>(world: &'w World, certificate: &str, key: &str) -> GatewayProcess<'w> {
+    world
+        .gateway_builder(CONFIG)
+        .rule("rules.toml", RULES)
+        .secret("client.pem", certificate)
+        .secret("client.key", key)
+        .secret("token", "canary-token")
+        .start()
+}
+
 #[test]
 fn i6_nobody_rides_on_a_connection_with_a_certificate() {
     for alpn in ["h2", "http/1.1"] {
@@ -39,13 +49,7 @@ fn i6_nobody_rides_on_a_connection_with_a_certificate() {
             tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
             let server = Upstream::https(&world.internet, SERVER, 443, tls, |_| Answer::ok("."));
             let (certificate, key) = clients.client("builder");
-            let gateway = world
-                .gateway_builder(CONFIG)
-                .rule("rules.toml", RULES)
-                .secret("client.pem", &certificate)
-                .secret("client.key", &key)
-                .secret("token", "canary-token")
-                .start();
+            let gateway = gateway(&world, &certificate, &key);
             let host = "api.good.test";
             for path in ["/with/a", "/", "/with/b", "/b"] {
                 let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
@@ -76,13 +80,7 @@ fn a_new_certificate_of_the_same_key_is_shown_from_then_on() {
         let server = Upstream::https(&world.internet, SERVER, 443, tls, |_| Answer::ok("."));
         let (old, key) = clients.client("builder");
         let new = clients.client_of("builder", &key);
-        let gateway = world
-            .gateway_builder(CONFIG)
-            .rule("rules.toml", RULES)
-            .secret("client.pem", &old)
-            .secret("client.key", &key)
-            .secret("token", "canary-token")
-            .start();
+        let gateway = gateway(&world, &old, &key);
         let host = "api.good.test";
         let request = format!("GET /with/a HTTP/1.1\r\nhost: {host}\r\n\r\n");
         let shown = || {
@@ -112,13 +110,7 @@ fn a_key_and_a_certificate_that_do_not_go_together_are_said_so() {
         let clients = TestCa::new();
         let (certificate, _) = clients.client("builder");
         let (_, other) = clients.client("other");
-        let gateway = world
-            .gateway_builder(CONFIG)
-            .rule("rules.toml", RULES)
-            .secret("client.pem", &certificate)
-            .secret("client.key", &other)
-            .secret("token", "canary-token")
-            .start();
+        let gateway = gateway(&world, &certificate, &other);
         let host = "api.good.test";
         let request = format!("GET /with/a HTTP/1.1\r\nhost: {host}\r\n\r\n");
         assert_eq!(send(&world, &gateway, host, request).status, 503);
@@ -167,13 +159,7 @@ fn nginx_takes_the_certificate() {
             .await;
         });
         let (certificate, key) = clients.client("builder");
-        let gateway = world
-            .gateway_builder(CONFIG)
-            .rule("rules.toml", RULES)
-            .secret("client.pem", &certificate)
-            .secret("client.key", &key)
-            .secret("token", "canary-token")
-            .start();
+        let gateway = gateway(&world, &certificate, &key);
         let host = "api.good.test";
         let ask = |path: &str| {
             let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");

@@ -44,10 +44,14 @@ hosts = ["plain.good.test"]
 "#;
 
 fn gateway<'w>(world: &'w World, rules: &str) -> GatewayProcess<'w> {
+    gateway_with(world, rules, SECRET)
+}
+
+fn gateway_with<'w>(world: &'w World, rules: &str, secret: &str) -> GatewayProcess<'w> {
     world
         .gateway_builder(CONFIG)
         .rule("rules.toml", rules)
-        .secret("canary", SECRET)
+        .secret("canary", secret)
         .secret("other", OTHER)
         .start()
 }
@@ -302,12 +306,7 @@ fn i9_stand_ins_without_end_do_not_become_secrets_without_end() {
     inside(|| {
         let world = World::new();
         let server = server(&world, |_| Answer::ok("fine"));
-        let gateway = world
-            .gateway_builder(CONFIG)
-            .rule("rules.toml", RULES)
-            .secret("canary", &"long-".repeat(400))
-            .secret("other", OTHER)
-            .start();
+        let gateway = gateway_with(&world, RULES, &"long-".repeat(400));
         let pair = format!("client_secret={}&", stand_in(&gateway, "api"));
         let (host, form) = ("api.good.test", "application/x-www-form-urlencoded");
         let few = post(host, form, &pair.repeat(5));

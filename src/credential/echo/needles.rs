@@ -119,9 +119,9 @@ impl Needles {
         needles
     }
 
-    /// From now on also looks for `newer`, and what replaces these.
-    pub fn replaced_by(&self, newer: Arc<Self>) {
-        self.newer.set(newer);
+    /// From now on also looks for `newer`, and for what replaces these.
+    pub fn replaced_by(self: &Arc<Self>, newer: &Arc<Self>) {
+        Newer::replace(self, newer);
     }
 
     /// The credential of a finding.
@@ -321,16 +321,16 @@ mod tests {
 
     #[test]
     fn what_replaced_them_is_found_too_and_what_replaced_that() {
-        let old = needles(&["first-token-abc"]);
+        let old = Arc::new(needles(&["first-token-abc"]));
         let text = b"first-token-abc third-token-ghi second-token-def thi";
         assert_eq!(old.find(text).len(), 1);
         let (second, third) = (
             Arc::new(needles(&["second-token-def"])),
             Arc::new(needles(&["third-token-ghi", "second-token-def"])),
         );
-        old.replaced_by(Arc::clone(&second));
+        old.replaced_by(&second);
         assert_eq!((old.find(text).len(), old.open(text)), (2, 0));
-        second.replaced_by(Arc::clone(&third));
+        second.replaced_by(&third);
         let found = old.find(text);
         assert_eq!(found.len(), 3);
         assert!(found.is_sorted_by_key(|finding| finding.span.start));
@@ -338,8 +338,12 @@ mod tests {
         assert_eq!(old.credential(found[1].owner).unwrap().as_str(), "c0");
         assert_eq!(old.credential(found[2].owner), None, "nobody knows it here");
         assert_eq!(old.find_fragments(b"xx ird-token xx").len(), 2);
+        let between = Arc::downgrade(&second);
         drop(second);
-        assert_eq!(Arc::strong_count(&third), 2, "none between is kept");
+        assert!(between.upgrade().is_none(), "none between is kept");
+        let fourth = Arc::new(needles(&["fourth-token-jkl"]));
+        third.replaced_by(&fourth);
+        assert_eq!(old.find(b"fourth-token-jkl").len(), 1);
     }
 
     #[test]

@@ -322,7 +322,7 @@ impl Guard {
         Refusal::new(
             Reason::PlaceholderMisplaced,
             format!(
-                "{place} of this request holds so many stand-ins that it would get twice as long with the secrets; send fewer at a time"
+                "{place} of this request holds so many stand-ins that it would get more than twice as long with the secrets; send fewer at a time"
             ),
         )
     }

@@ -252,17 +252,21 @@ fn tokens_are_found_in_every_encoding() {
     }
 }
 
+fn pattern(shape: &str, entropy: f32) -> Pattern {
+    Pattern {
+        detector: 0,
+        shape: Shape::parse(shape).unwrap().remove(0),
+        boundary: Boundary::Token,
+        check: Check::None,
+        entropy,
+        encoded: true,
+    }
+}
+
 /// Each of these may be a token of hundreds of characters, and is one of none.
 #[test]
 fn beginnings_in_a_row_that_take_long_are_not_followed_for_ever() {
-    let engine = Engine::new(vec![Pattern {
-        detector: 0,
-        shape: Shape::parse("tok_[a-z_.]{30,900}").unwrap().remove(0),
-        boundary: Boundary::Token,
-        check: Check::None,
-        entropy: 9.0,
-        encoded: true,
-    }]);
+    let engine = Engine::new(vec![pattern("tok_[a-z_.]{30,900}", 9.0)]);
     let is_saturated = |text: &[u8]| {
         let mut pass = Pass::default();
         for slice in text.chunks(SLICE) {
@@ -282,14 +286,7 @@ fn beginnings_in_a_row_that_take_long_are_not_followed_for_ever() {
 /// Who writes the beginnings of tokens in a row does not have each decoded to its longest.
 #[test]
 fn encoded_beginnings_in_a_row_cost_little() {
-    let engine = Engine::new(vec![Pattern {
-        detector: 0,
-        shape: Shape::parse("tok_[a-z]{30,900}").unwrap().remove(0),
-        boundary: Boundary::Token,
-        check: Check::None,
-        entropy: 0.0,
-        encoded: true,
-    }]);
+    let engine = Engine::new(vec![pattern("tok_[a-z]{30,900}", 0.0)]);
     for piece in ["tok_.", "tok_a ", "tok_abcdefghijklmnopqrst "] {
         for how in 0..=6 {
             let text = encode(&piece.repeat(3000 / piece.len()), how);

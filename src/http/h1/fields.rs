@@ -348,6 +348,20 @@ mod tests {
         }
     }
 
+    /// A map of fields holds less than the configuration may allow.
+    #[test]
+    fn more_fields_than_a_map_holds_are_an_error() {
+        let lines: Vec<String> = (0..40_000).map(|name| format!("a{name}:b\r\n")).collect();
+        let section = Bytes::from(lines.concat());
+        let limits = HeadLimits {
+            bytes: 1 << 20,
+            fields: 100_000,
+            ..HeadLimits::default()
+        };
+        let parsed = Fields::parse(Kind::Request, Version::Http11, &section, &section, &limits);
+        assert!(parsed.is_err());
+    }
+
     #[test]
     fn trims_only_ows() {
         assert_eq!(trim(b" \t a b\t "), b"a b");
