@@ -79,7 +79,17 @@ fn check(detectors: &[Detector], out: &mut impl Write) -> io::Result<bool> {
             // A honeytoken, or of another scanner's file: there are no examples.
             continue;
         }
-        if let Some((text, missed)) = detector.wrong_example(&detector.engine()) {
+        let engine = detector.engine();
+        if engine.searches_words() {
+            writeln!(
+                out,
+                "{}: makes all scans slower, as it needs a search of words: let each shape have ten bytes in a row, \
+                 around the four by which it is found, that are no quotes, brackets or spaces and are a digit, \
+                 `://`, eight capitals or four of `+-/_` in part",
+                detector.name
+            )?;
+        }
+        if let Some((text, missed)) = detector.wrong_example(&engine) {
             let what = if missed {
                 "does not find its example"
             } else {
@@ -323,6 +333,7 @@ fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::config::{Env, detectors};
+    use crate::dlp::Shape;
 
     fn shipped() -> Vec<Detector> {
         detectors(None, &Env::fixed(Path::new("/nonexistent"), [])).unwrap()
@@ -361,6 +372,20 @@ mod tests {
         let mut out = Vec::new();
         assert!(run(&Command::Check, shipped(), &mut out).unwrap());
         assert!(String::from_utf8(out).unwrap().starts_with("ok: "));
+    }
+
+    #[test]
+    fn check_says_what_makes_scans_slower() {
+        let slow = |shape: &str| {
+            let mut detector = shipped().remove(0);
+            detector.shapes = Shape::parse(shape).unwrap();
+            let mut out = Vec::new();
+            run(&Command::Check, vec![detector], &mut out).unwrap();
+            String::from_utf8(out).unwrap().contains("slower")
+        };
+        assert!(slow("tok_[a-z]{12}"));
+        assert!(slow("tok_[a-z0-9(]{12}"));
+        assert!(!slow("tok_[a-z0-9]{26}"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All detectors in one: anchors are searched for, and what stands around one is read.
 
 mod encoded;
+mod end;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::planes::Planes;
 use super::prefilter::{Entry, GRAM, Gram, Grams, Map, Place, Prefilter};
 use super::readers::{Read, Readers};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
+use end::End;
+pub(super) use end::begins;
 
 /// Bytes before a token that are looked at to tell whether it begins there.
 pub const BEFORE: usize = 8;
@@ -134,6 +137,8 @@ struct Rule {
     /// Bytes that may not stand before and after.
     left: Class,
     right: Class,
+    /// Least and most bytes of it.
+    lengths: (usize, usize),
     /// Where the part begins that is not the same in every token.
     body: usize,
     /// The classes up to the end of the anchor.
@@ -156,6 +161,7 @@ pub struct Candidate {
     /// Where that begins which must not go on yet.
     pub hold: Option<usize>,
     cursor: Cursor,
+    end: End,
 }
 
 /// A whole token.
@@ -263,6 +269,12 @@ impl Engine {
         &self.kinds
     }
 
+    /// Whether words have to be searched, too, which makes all of it slower.
+    #[must_use]
+    pub fn searches_words(&self) -> bool {
+        self.prefilter.searches_words()
+    }
+
     /// The encodings of a pattern whose beginning is nearly fixed.
     fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Grams) {
         let shape = &pattern.shape;
@@ -350,14 +362,15 @@ impl Engine {
         let Some(rule) = self.rules.get(entry.rule as usize) else {
             return self.read_other(window, entry.rule, start, ended);
         };
-        if !rule.starts_at(window, start) {
+        let Some(end) = rule.end_from(window, start) else {
             return Verdict::Nothing;
-        }
+        };
         let candidate = Candidate {
             rule: entry.rule,
             start,
             hold: Some(start),
             cursor: Cursor::default(),
+            end,
         };
         self.go_on(window, candidate, ended)
     }
@@ -370,9 +383,9 @@ impl Engine {
             return self.read_other(window, candidate.rule, anchor, ended);
         };
         let raw = window.get(candidate.start..).unwrap_or_default();
-        match rule.coding {
-            Coding::Plain => rule.read(raw, candidate, ended),
-            _ => rule.read_encoded(raw, candidate, ended),
+        match candidate.otherwise() {
+            None => rule.read(raw, candidate, ended),
+            Some(otherwise) => rule.read_either(raw, (candidate, otherwise), ended),
         }
     }
 
@@ -391,6 +404,7 @@ impl Engine {
                 start,
                 hold,
                 cursor: Cursor::behind(at.saturating_sub(start)),
+                end: End::default(),
             }),
             (Read::Found { from, to }, Some(detector)) => Verdict::Found(Token {
                 detector,
@@ -422,6 +436,7 @@ impl Engine {
                 start,
                 hold: Some(start),
                 cursor: Cursor::behind(left),
+                end: End::default(),
             });
         }
         let Some(detector) = self.parts.detector(anchor) else {
@@ -453,7 +468,7 @@ impl Engine {
                 begins |= self.rules.get(entry.rule as usize).is_some_and(|rule| {
                     tail.len() < rule.prefix.len()
                         && rule.has_prefix(tail)
-                        && rule.starts_at(window, *start)
+                        && rule.end_from(window, *start).is_some()
                 });
             });
             begins
@@ -483,6 +498,7 @@ impl Rule {
             tells_early,
             left,
             right,
+            lengths: (pattern.shape.shortest(), pattern.shape.longest()),
             prefix,
             behind: Vec::new(),
             first: Vec::new(),
@@ -501,32 +517,49 @@ impl Rule {
         fits(&self.behind, behind) && fits(&self.prefix, bytes)
     }
 
-    /// Whether what is before `start` allows a token there.
-    fn starts_at(&self, window: &[u8], start: usize) -> bool {
+    /// Where a token must end that begins at `start`, `None` if what is before it allows none.
+    fn end_from(&self, window: &[u8], start: usize) -> Option<End> {
         if self.coding == Coding::Plain {
-            return begins(window, start, self.left);
+            let before = window.get(..start).unwrap_or_default();
+            let raw = window.get(start..).unwrap_or_default();
+            return self.end_after(before, begins(window, start, self.left), raw);
         }
         // Cheap, and nearly always the end of it; else the first bytes are.
         let raw = window.get(start..).unwrap_or_default();
         if !self.has_prefix(raw) || !self.has_first(raw) {
-            return false;
+            return None;
         }
         let (count, before) = self.coding.before(window, start);
         let before = before.get(before.len() - count..).unwrap_or_default();
-        begins(before, before.len(), self.left)
+        self.end_after(before, begins(before, before.len(), self.left), &[])
     }
 
-    fn read(&self, raw: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
+    fn read(&self, raw: &[u8], candidate: Candidate, ended: bool) -> Verdict {
+        match self.coding {
+            Coding::Plain => self.read_plain(raw, candidate, ended),
+            _ => self.read_encoded(raw, candidate, ended),
+        }
+    }
+
+    fn read_plain(&self, raw: &[u8], mut candidate: Candidate, ended: bool) -> Verdict {
         let shape = &self.pattern.shape;
         let before = candidate.cursor.at;
+        let Some((raw, ended)) = candidate.end.cut(raw, ended) else {
+            return Verdict::Nothing;
+        };
         let step = shape.advance(raw, &mut candidate.cursor, self.right, ended);
         work(candidate.cursor.at.saturating_sub(before));
         match step {
             Step::Open => Verdict::Open(candidate),
-            Step::Whole(length) if self.is_real(raw.get(..length).unwrap_or_default()) => {
-                Verdict::Found(self.token(candidate.start, length, Vec::new()))
+            Step::Failed => Verdict::Nothing,
+            Step::Whole(length) => {
+                let is_real = self.is_real(raw.get(..length).unwrap_or_default());
+                if is_real && candidate.end.is_at(length) {
+                    Verdict::Found(self.token(candidate.start, length, Vec::new()))
+                } else {
+                    Verdict::Nothing
+                }
             }
-            Step::Failed | Step::Whole(_) => Verdict::Nothing,
         }
     }
 
@@ -545,25 +578,5 @@ impl Rule {
         let least = self.pattern.entropy;
         (least <= 0.0 || (check::entropy(body) >= least && !check::is_placeholder(body)))
             && self.pattern.check.passes(token)
-    }
-}
-
-/// Whether a token may begin at `start`: no byte of `not` before it, or one that is the end of
-/// an escape, as in `\n`, `\u0022`, `\x22` and `%22`.
-pub(super) fn begins(window: &[u8], start: usize, not: Class) -> bool {
-    let before = window.get(start.saturating_sub(BEFORE)..start);
-    let before = before.unwrap_or_default();
-    let Some(last) = before.last() else {
-        return true;
-    };
-    if !not.contains(*last) {
-        return true;
-    }
-    let hex = |byte: &u8| byte.is_ascii_hexdigit();
-    match before {
-        [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f' | b'v' | b'0'] => true,
-        [.., b'%', a, b] | [.., b'\\', b'x', a, b] => hex(a) && hex(b),
-        [.., b'\\', b'u', a, b, c, d] => [a, b, c, d].into_iter().all(hex),
-        _ => false,
     }
 }

@@ -236,6 +236,12 @@ impl Prefilter {
         }
     }
 
+    /// Whether words are searched, too: far more bytes than else.
+    #[must_use]
+    pub fn searches_words(&self) -> bool {
+        self.bare.is_some() || self.dense.is_some()
+    }
+
     /// Calls `hit` for every known gram that stands where it may, and for those before the
     /// value of something.
     #[inline]

@@ -233,6 +233,12 @@ impl Shape {
             .map_or(Class::default(), |item| item.class)
     }
 
+    /// Least bytes of a token of this shape.
+    #[must_use]
+    pub fn shortest(&self) -> usize {
+        self.items.iter().map(|item| usize::from(item.least)).sum()
+    }
+
     /// Most bytes of a token of this shape.
     #[must_use]
     pub fn longest(&self) -> usize {

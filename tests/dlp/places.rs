@@ -149,6 +149,13 @@ fn messages_of_grpc_hide_nothing() {
         let record = lab.detected(1);
         let place = " in a decoded gRPC message at byte 4";
         assert!(detections(&record).ends_with(place), "{record}");
+        // Its length, 108, is the code of `l`, and the field that follows begins with `J`.
+        assert_eq!(token.len(), 108);
+        let string = [b"\x0al", token.as_bytes(), b"J\x01x"].concat();
+        request("zstd", message(0, &string));
+        let record = lab.detected(2);
+        let place = " in the body at byte 7";
+        assert!(detections(&record).ends_with(place), "{record}");
         request("snappy", message(1, b"what may this be"));
         let unscanned = |record: &Value| {
             detections(record)

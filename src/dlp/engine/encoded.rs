@@ -32,6 +32,9 @@ impl Rule {
             let is_all = bytes.len() == all || decoded.count < bytes.len();
             let ended = is_all && (ended || decoded.stopped);
             let bytes = bytes.get(..decoded.count).unwrap_or_default();
+            let Some((bytes, ended)) = candidate.end.cut(bytes, ended) else {
+                return (Step::Failed, is_all);
+            };
             let mut cursor = Cursor::default();
             let step = shape.advance(bytes, &mut cursor, self.right, ended);
             (step, is_all)
@@ -53,7 +56,7 @@ impl Rule {
         };
         let mut token = vec![0; length];
         let decoded = self.coding.decode(raw, &mut token);
-        if !self.is_real(&token) {
+        if !candidate.end.is_at(length) || !self.is_real(&token) {
             return Verdict::Nothing;
         }
         Verdict::Found(self.token(candidate.start, decoded.raw, token))

@@ -122,7 +122,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
         "[ \",\\\\n%20._-]{0,3}",
         "(gh|ghp|post|sk-|-----BEG)",
     ];
-    let encoded = (piece.clone(), 0..10_u8).prop_map(|(piece, how)| encode(&piece, how));
+    let encoded = (piece.clone(), 0..12_u8).prop_map(|(piece, how)| encode(&piece, how));
     proptest::collection::vec(encoded, 0..24).prop_map(|pieces| pieces.concat())
 }
 
@@ -143,8 +143,19 @@ fn encode(piece: &str, how: u8) -> Vec<u8> {
             let text = STANDARD.encode(piece).into_bytes();
             text.chunks(13).collect::<Vec<_>>().join(&b"\r\n"[..])
         }
+        7 => string_of_protobuf(piece.as_bytes()),
         _ => piece.into(),
     }
+}
+
+/// A string in a message, and the tag of the next field, which is a letter.
+fn string_of_protobuf(text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    let length = match length {
+        0x80.. => vec![length, 1],
+        _ => vec![length],
+    };
+    [&[0x12], &length[..], text, b"J\x01x"].concat()
 }
 
 proptest! {
@@ -249,6 +260,33 @@ fn tokens_are_found_in_every_encoding() {
                 );
             }
         }
+    }
+}
+
+/// Where the length before it and the tag behind it are letters, or digits.
+#[test]
+fn a_token_may_fill_a_string_of_protobuf() {
+    let engine = &*ENGINE;
+    for length in 14..200 {
+        let token = match length % 2 {
+            0 => format!("eyJab.eyJab.{}", "c".repeat(length - 12)),
+            _ => format!("eyJ{}.eyJab.aa", "c".repeat(length - 12)),
+        };
+        let message = string_of_protobuf(token.as_bytes());
+        let found = whole(engine, &message);
+        let lengths: Vec<_> = found
+            .iter()
+            .map(|finding| finding.length as usize)
+            .collect();
+        assert_eq!(lengths, [length]);
+        for size in 1..message.len() {
+            assert_eq!(self::found(cut(engine, &message, &[size])), found);
+        }
+    }
+    let message = string_of_protobuf(b"sk-ant-abcabcAA");
+    for how in 0..=6 {
+        let text = encode(str::from_utf8(&message).unwrap(), how);
+        assert!(!whole(engine, &text).is_empty(), "{how}");
     }
 }
 
