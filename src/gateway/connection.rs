@@ -16,7 +16,8 @@ use super::{Gateway, outcome, serve, splice};
 use crate::ca::MintError;
 use crate::error::{Reason, Refusal};
 use crate::http::canonical::Settled;
-use crate::http::io::{BoxStream, Prefixed, WriteDeadline};
+use crate::http::io::{BoxStream, WriteDeadline};
+use crate::http::socket::Socket;
 use crate::metrics::{ActiveConnection, Handshake, Side, TrustSign};
 use crate::name::{AgentName, ClientAddr, Host, Origin};
 use crate::net::limits::Share;
@@ -54,7 +55,7 @@ pub struct Connection {
 
 /// What was negotiated in the handshake.
 struct Secured {
-    stream: TlsStream<Prefixed<TcpStream>>,
+    stream: TlsStream<Socket>,
     h2: bool,
 }
 
@@ -79,7 +80,7 @@ async fn intercept(
         .map_err(|refusal| (refusal, None))?;
     match sniffed {
         Sniff::Http => {
-            let stream = Prefixed::new(bytes, stream);
+            let stream = Socket::new(bytes, stream);
             clear(arrival, stream, drain).await;
             Ok(())
         }
@@ -147,7 +148,7 @@ async fn secure(
         Ok(certified) => certified,
         Err(refusal) => return Err(refuse_hello(stream, refusal).await),
     };
-    let stream = Prefixed::new(bytes, stream);
+    let stream = Socket::new(bytes, stream);
     // Boxed, so that a connection past its handshake is small.
     let secured = Box::pin(handshake(&arrival, config, stream, name)).await;
     let result = match &secured {
@@ -177,7 +178,7 @@ async fn secure(
 }
 
 /// A clear connection: what it names is checked with each request.
-async fn clear(arrival: Arrival, stream: Prefixed<TcpStream>, drain: Drain) {
+async fn clear(arrival: Arrival, stream: Socket, drain: Drain) {
     let connection = Arc::new(arrival.settle(Scheme::Http, None, None, drain));
     let limit = connection.gateway.settings.timeouts.write;
     let stream = Box::new(WriteDeadline::new(stream, limit));
@@ -270,7 +271,7 @@ async fn leaf(
 async fn handshake(
     arrival: &Arrival,
     config: Arc<rustls::ServerConfig>,
-    stream: Prefixed<TcpStream>,
+    stream: Socket,
     sniffed: Option<&Host>,
 ) -> Result<Secured, Refusal> {
     let limit = arrival.gateway.settings.timeouts.handshake;
@@ -322,7 +323,7 @@ fn distrusted(arrival: &Arrival, name: Option<&Host>, sign: TrustSign) {
         .distrusted(agent, name.unwrap_or(&literal), sign);
 }
 
-fn tls_version(stream: &TlsStream<Prefixed<TcpStream>>) -> Option<&'static str> {
+fn tls_version(stream: &TlsStream<Socket>) -> Option<&'static str> {
     match stream.get_ref().1.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => Some("1.2"),
         Some(rustls::ProtocolVersion::TLSv1_3) => Some("1.3"),

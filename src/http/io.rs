@@ -1,5 +1,5 @@
-//! Byte streams under HTTP: erased, with sniffed bytes put back, and with a limit on how
-//! long the peer may refuse to take ours.
+//! Byte streams under HTTP: erased, and with a limit on how long the peer may refuse to take
+//! ours.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -54,69 +53,6 @@ impl LastSeen {
 impl Default for LastSeen {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A stream that first yields bytes that were already read from it.
-#[derive(Debug)]
-pub struct Prefixed<S> {
-    prefix: Bytes,
-    inner: S,
-}
-
-impl<S> Prefixed<S> {
-    /// Puts `prefix` back before the rest of `inner`.
-    pub fn new(prefix: Bytes, inner: S) -> Self {
-        Self { prefix, inner }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
-        }
-        let count = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix.split_to(count));
-        if !self.prefix.has_remaining() {
-            // Gives the sniff buffer back: connections live long.
-            self.prefix = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
@@ -206,20 +142,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
-
-    #[tokio::test]
-    async fn prefix_comes_first() {
-        let (mut near, far) = tokio::io::duplex(64);
-        near.write_all(b"world").await.unwrap();
-        drop(near);
-        let mut stream = Prefixed::new(Bytes::from_static(b"hello "), far);
-        let mut all = [0; 11];
-        stream.read_exact(&mut all).await.unwrap();
-        assert_eq!(&all, b"hello world");
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_an_error() {

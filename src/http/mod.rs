@@ -18,6 +18,7 @@ pub mod redact;
 pub mod refusal;
 pub mod responder;
 pub mod scan;
+pub mod socket;
 pub mod strip;
 pub mod swap;
 pub mod upstream;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use tokio::net::TcpStream;
+use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -12,6 +12,7 @@ use super::{Exchange, Key, Upstreams};
 use crate::credential::{Identity, Pinned};
 use crate::error::{Reason, Refusal};
 use crate::http::io::{BoxStream, WriteDeadline};
+use crate::http::socket::Socket;
 use crate::metrics::{Handshake, Side};
 use crate::net::dial::Dialled;
 use crate::net::lookups::Asker;
@@ -47,7 +48,7 @@ pub(super) struct Reached {
 }
 
 /// A connection in clear, with its write deadline.
-type Raw = WriteDeadline<TcpStream>;
+type Raw = WriteDeadline<Socket>;
 
 impl Upstreams {
     /// Looks the key's name up, connects and, but for clear HTTP, verifies the certificate
@@ -63,7 +64,8 @@ impl Upstreams {
             peer,
             born: Instant::now(),
         };
-        let stream = WriteDeadline::new(stream, self.settings.write);
+        let socket = Socket::new(Bytes::new(), stream);
+        let stream = WriteDeadline::new(socket, self.settings.write);
         if key.scheme == Scheme::Http {
             let io = Box::new(stream);
             return Ok((Reached { io, h2: false }, facts));
