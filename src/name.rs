@@ -4,6 +4,7 @@
 //! with any other, and the name that was judged is the name that is looked up and verified.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +13,10 @@ use std::sync::Arc;
 const NAME_MAX: usize = 253;
 /// Longest label (RFC 1035 §2.3.4).
 const LABEL_MAX: usize = 63;
+
+/// What is known of names, and addresses, that the operator gave. Nobody else puts anything in, so
+/// that no one can make its entries collide, and every request looks into several.
+pub type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Why a name or authority has no canonical form. Displays as the tail of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use http::{Method, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::json::Line;
+use super::json::{Line, key};
 use super::record::{Detection, Record};
 use crate::error::{Reason, Verdict};
 use crate::name::{AgentName, CredentialName, Host, RuleName};
@@ -32,8 +32,8 @@ impl Draft {
         self.line.clear();
         let mut line = Line::new(&mut self.line);
         head(&mut line, record);
-        self.number = line.hole("portreeve.record.sequence");
-        line.word("portreeve.record.kind", Some(record.kind.label()));
+        self.number = line.hole(key!("portreeve.record.sequence"));
+        line.word(key!("portreeve.record.kind"), Some(record.kind.label()));
         decision(&mut line, record);
         network(&mut line, record);
         exchange(&mut line, record);
@@ -56,86 +56,113 @@ impl Draft {
 
 fn head(line: &mut Line<'_>, record: &Record) {
     let time = record.time.map(Rfc3339::new);
-    line.word("time", time.as_ref().map(Rfc3339::as_str));
+    line.word(key!("time"), time.as_ref().map(Rfc3339::as_str));
     let mut buffer = Uuid::encode_buffer();
     let id = record.id.as_ref();
     let id = id.map(|uuid| &*uuid.hyphenated().encode_lower(&mut buffer));
-    line.word("portreeve.record.id", id);
+    line.word(key!("portreeve.record.id"), id);
 }
 
 fn decision(line: &mut Line<'_>, record: &Record) {
     let agent = record.agent.as_ref().map(AgentName::as_str);
-    line.text("portreeve.agent", agent, SHORT);
-    line.word("portreeve.verdict", record.verdict.map(Verdict::label));
-    line.word("portreeve.reason", record.reason.map(Reason::label));
-    line.text("portreeve.sentence", record.sentence.as_deref(), SHORT);
+    line.text(key!("portreeve.agent"), agent, SHORT);
+    line.word(
+        key!("portreeve.verdict"),
+        record.verdict.map(Verdict::label),
+    );
+    line.word(key!("portreeve.reason"), record.reason.map(Reason::label));
+    line.text(
+        key!("portreeve.sentence"),
+        record.sentence.as_deref(),
+        SHORT,
+    );
     let rule = record.rule.as_ref().map(RuleName::as_str);
-    line.text("portreeve.rule", rule, SHORT);
-    line.text("portreeve.rule.place", record.rule_place.as_deref(), SHORT);
+    line.text(key!("portreeve.rule"), rule, SHORT);
+    line.text(
+        key!("portreeve.rule.place"),
+        record.rule_place.as_deref(),
+        SHORT,
+    );
     let credential = record.credential.as_ref().map(CredentialName::as_str);
-    line.text("portreeve.credential", credential, SHORT);
+    line.text(key!("portreeve.credential"), credential, SHORT);
     if !record.detections.is_empty() {
         let detections: Vec<String> = record.detections.iter().map(Detection::to_string).collect();
-        line.text("portreeve.detections", Some(&detections.join("; ")), LONG);
+        line.text(
+            key!("portreeve.detections"),
+            Some(&detections.join("; ")),
+            LONG,
+        );
     }
-    line.number("portreeve.policy.generation", record.generation);
+    line.number(key!("portreeve.policy.generation"), record.generation);
 }
 
 fn network(line: &mut Line<'_>, record: &Record) {
     let client = record.client.map(|client| client.0);
-    line.address("client.address", client.as_ref().map(SocketAddr::ip));
-    line.number("client.port", client.as_ref().map(SocketAddr::port));
-    line.endpoint("portreeve.origin", record.origin.map(|origin| origin.0));
+    line.address(key!("client.address"), client.as_ref().map(SocketAddr::ip));
+    line.number(key!("client.port"), client.as_ref().map(SocketAddr::port));
+    line.endpoint(
+        key!("portreeve.origin"),
+        record.origin.map(|origin| origin.0),
+    );
     let server = record.server.as_ref();
     let host = server.map(|server| server.host.text());
-    line.text("server.address", host.as_deref(), SHORT);
-    line.number("server.port", server.map(|server| server.port));
+    line.text(key!("server.address"), host.as_deref(), SHORT);
+    line.number(key!("server.port"), server.map(|server| server.port));
     let peer = record.peer.as_ref();
-    line.address("network.peer.address", peer.map(SocketAddr::ip));
-    line.number("network.peer.port", peer.map(SocketAddr::port));
-    line.word("tls.protocol.version", record.tls_version);
+    line.address(key!("network.peer.address"), peer.map(SocketAddr::ip));
+    line.number(key!("network.peer.port"), peer.map(SocketAddr::port));
+    line.word(key!("tls.protocol.version"), record.tls_version);
     let name = record.server_name.as_ref().map(Host::text);
-    line.text("tls.client.server_name", name.as_deref(), SHORT);
+    line.text(key!("tls.client.server_name"), name.as_deref(), SHORT);
 }
 
 fn exchange(line: &mut Line<'_>, record: &Record) {
-    line.word("network.protocol.version", record.version.map(version));
+    line.word(
+        key!("network.protocol.version"),
+        record.version.map(version),
+    );
     let upstream = record.upstream_version.map(version);
-    line.word("portreeve.upstream.protocol.version", upstream);
-    line.truth("portreeve.upstream.reused", record.upstream_reused);
+    line.word(key!("portreeve.upstream.protocol.version"), upstream);
+    line.truth(key!("portreeve.upstream.reused"), record.upstream_reused);
     let method = record.method.as_ref().map(Method::as_str);
-    line.text("http.request.method", method, SHORT);
-    line.word("url.scheme", record.scheme);
-    line.text("url.path", record.path.as_deref(), LONG);
-    line.text("url.query", record.query.as_deref(), LONG);
+    line.text(key!("http.request.method"), method, SHORT);
+    line.word(key!("url.scheme"), record.scheme);
+    line.text(key!("url.path"), record.path.as_deref(), LONG);
+    line.text(key!("url.query"), record.query.as_deref(), LONG);
     let status = record.status.map(|status| status.as_u16());
-    line.number("http.response.status_code", status);
+    line.number(key!("http.response.status_code"), status);
 }
 
 fn numbers(line: &mut Line<'_>, record: &Record) {
-    line.number("http.request.body.size", record.request_bytes);
-    line.number("http.response.body.size", record.response_bytes);
-    line.number("portreeve.trailers_lost", record.trailers_lost);
-    line.number("portreeve.echo_redactions", record.echo_redactions);
+    line.number(key!("http.request.body.size"), record.request_bytes);
+    line.number(key!("http.response.body.size"), record.response_bytes);
+    line.number(key!("portreeve.trailers_lost"), record.trailers_lost);
+    line.number(key!("portreeve.echo_redactions"), record.echo_redactions);
     if let Some(messages) = record.messages {
         let (request, response) = (messages.request, messages.response);
-        line.number("portreeve.websocket.request_messages", Some(request));
-        line.number("portreeve.websocket.response_messages", Some(response));
-        line.number("portreeve.websocket.close_code", messages.close);
+        line.number(key!("portreeve.websocket.request_messages"), Some(request));
+        line.number(
+            key!("portreeve.websocket.response_messages"),
+            Some(response),
+        );
+        line.number(key!("portreeve.websocket.close_code"), messages.close);
     }
-    line.number("portreeve.requests", record.requests);
-    line.seconds("portreeve.duration", record.duration);
-    line.seconds("portreeve.connect.duration", record.connect_duration);
-    line.seconds("portreeve.first_byte.duration", record.first_byte_duration);
+    line.number(key!("portreeve.requests"), record.requests);
+    line.seconds(key!("portreeve.duration"), record.duration);
+    line.seconds(key!("portreeve.connect.duration"), record.connect_duration);
+    line.seconds(
+        key!("portreeve.first_byte.duration"),
+        record.first_byte_duration,
+    );
 }
 
 fn gateway(line: &mut Line<'_>, record: &Record) {
-    line.word("portreeve.version", record.gateway_version);
+    line.word(key!("portreeve.version"), record.gateway_version);
     if let Some(gap) = record.gap {
-        line.word("portreeve.gap.cause", Some(gap.cause.label()));
-        line.number("portreeve.gap.last_sequence", gap.last_sequence);
-        line.truth("portreeve.gap.torn", gap.torn);
-        line.number("portreeve.gap.lost", gap.lost);
+        line.word(key!("portreeve.gap.cause"), Some(gap.cause.label()));
+        line.number(key!("portreeve.gap.last_sequence"), gap.last_sequence);
+        line.truth(key!("portreeve.gap.torn"), gap.torn);
+        line.number(key!("portreeve.gap.lost"), gap.lost);
     }
 }
 

@@ -10,27 +10,47 @@ use itoa::Integer;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-/// One object on one line, written to where it will stand. Keys are the gateway's own words,
-/// in which there is nothing to escape; one without a value is left out.
+/// A key as it stands between two values: `,"name":`.
+#[derive(Clone, Copy)]
+pub(super) struct Key(&'static str);
+
+impl Key {
+    /// Of what [`key!`] makes.
+    pub(super) const fn new(between: &'static str) -> Self {
+        Self(between)
+    }
+}
+
+/// A [`Key`] of this name, in which there is nothing to escape.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::audit::json::Key::new(concat!(",\"", $name, "\":"))
+    };
+}
+pub(super) use key;
+
+/// One object on one line, written to where it will stand. A key without a value is left out.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
-    begun: bool,
+    /// Where it begins: with a comma until it ends.
+    start: usize,
 }
 
 impl<'a> Line<'a> {
     /// An object at the end of `out`.
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, begun: false }
+        let start = out.len();
+        Self { out, start }
     }
 
     /// A key whose value is put in later; where that will stand.
-    pub(super) fn hole(&mut self, key: &str) -> usize {
+    pub(super) fn hole(&mut self, key: Key) -> usize {
         self.key(key);
         self.out.len()
     }
 
     /// A text of the gateway's own, in which there is nothing to escape either.
-    pub(super) fn word(&mut self, key: &str, word: Option<&str>) {
+    pub(super) fn word(&mut self, key: Key, word: Option<&str>) {
         if let Some(word) = word {
             self.key(key);
             self.quoted(word);
@@ -38,7 +58,7 @@ impl<'a> Line<'a> {
     }
 
     /// A text of at most so many bytes. Nearly all are plain ASCII, and copied.
-    pub(super) fn text(&mut self, key: &str, text: Option<&str>, bytes: usize) {
+    pub(super) fn text(&mut self, key: Key, text: Option<&str>, bytes: usize) {
         let Some(text) = text else {
             return;
         };
@@ -56,7 +76,7 @@ impl<'a> Line<'a> {
     }
 
     /// A whole number.
-    pub(super) fn number(&mut self, key: &str, number: Option<impl Integer>) {
+    pub(super) fn number(&mut self, key: Key, number: Option<impl Integer>) {
         if let Some(number) = number {
             self.key(key);
             self.digits(number);
@@ -64,7 +84,7 @@ impl<'a> Line<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn truth(&mut self, key: &str, truth: Option<bool>) {
+    pub(super) fn truth(&mut self, key: Key, truth: Option<bool>) {
         if let Some(truth) = truth {
             self.key(key);
             let word: &[u8] = if truth { b"true" } else { b"false" };
@@ -73,7 +93,7 @@ impl<'a> Line<'a> {
     }
 
     /// An address, as text.
-    pub(super) fn address(&mut self, key: &str, address: Option<IpAddr>) {
+    pub(super) fn address(&mut self, key: Key, address: Option<IpAddr>) {
         if let Some(address) = address {
             self.key(key);
             self.out.push(b'"');
@@ -83,7 +103,7 @@ impl<'a> Line<'a> {
     }
 
     /// Address and port, as text.
-    pub(super) fn endpoint(&mut self, key: &str, endpoint: Option<SocketAddr>) {
+    pub(super) fn endpoint(&mut self, key: Key, endpoint: Option<SocketAddr>) {
         let Some(endpoint) = endpoint else {
             return;
         };
@@ -101,7 +121,7 @@ impl<'a> Line<'a> {
     }
 
     /// Seconds, to the microsecond: further digits would mean nothing.
-    pub(super) fn seconds(&mut self, key: &str, duration: Option<Duration>) {
+    pub(super) fn seconds(&mut self, key: Key, duration: Option<Duration>) {
         let Some(duration) = duration else {
             return;
         };
@@ -150,16 +170,15 @@ impl<'a> Line<'a> {
 
     /// The end of the object and of the line.
     pub(super) fn end(self) {
-        let end: &[u8] = if self.begun { b"}\n" } else { b"{}\n" };
-        self.out.extend_from_slice(end);
+        match self.out.get_mut(self.start) {
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
+        }
+        self.out.extend_from_slice(b"}\n");
     }
 
-    fn key(&mut self, key: &str) {
-        let before: &[u8] = if self.begun { b",\"" } else { b"{\"" };
-        self.begun = true;
-        self.out.extend_from_slice(before);
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
+    fn key(&mut self, Key(between): Key) {
+        self.out.extend_from_slice(between.as_bytes());
     }
 }
 

@@ -275,6 +275,12 @@ impl Engine {
         self.prefilter.searches_words()
     }
 
+    /// In fewer bytes nothing is found.
+    #[must_use]
+    pub fn least(&self) -> usize {
+        if self.searches_words() { 1 } else { dense::RUN }
+    }
+
     /// The encodings of a pattern whose beginning is nearly fixed.
     fn add_encoded(&mut self, pattern: &Arc<Pattern>, grams: &mut Grams) {
         let shape = &pattern.shape;

@@ -89,6 +89,9 @@ impl Stream {
 
 /// Looks at bytes that are all there. Few of them are not copied.
 pub fn scan(engine: &Engine, bytes: &[u8], report: Report<'_>) {
+    if bytes.len() < engine.least() {
+        return;
+    }
     if bytes.len() > SLICE {
         let mut stream = Stream::new();
         stream.push(engine, bytes, report);

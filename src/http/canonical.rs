@@ -116,8 +116,17 @@ fn check_head(raw: &RawHead, bounds: HeadBounds) -> Result<(), Refusal> {
 
 /// The one authority of a request: `Host`, `:authority` and an absolute target must agree.
 fn authority(raw: &RawHead, settled: &Settled) -> Result<Authority, Refusal> {
+    let default_port = settled.scheme.default_port();
     let parse = |text: &[u8]| {
-        Authority::parse(text, settled.scheme.default_port())
+        // Nearly always that of the connection, which has its canonical form.
+        let same = |host: &&Host| host.name().is_some_and(|name| name.as_bytes() == text);
+        if let Some(host) = settled.name.as_ref().filter(same) {
+            return Ok(Authority {
+                host: host.clone(),
+                port: default_port,
+            });
+        }
+        Authority::parse(text, default_port)
             .map_err(|error| malformed(format!("the host it names {error}")))
     };
     if let Some(scheme) = &raw.scheme

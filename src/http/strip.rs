@@ -215,7 +215,7 @@ fn is_authenticating_pair(pair: &str, keys: &[&str]) -> bool {
 /// to QUIC), `Proxy-Status` (only ours speaks for this hop) and, where the rule says so,
 /// cookies.
 pub fn response(headers: &mut HeaderMap, cookies: Cookies) {
-    const NEVER: [HeaderName; 9] = [
+    static NEVER: [HeaderName; 9] = [
         header::ALT_SVC,
         header::CONNECTION,
         header::UPGRADE,
@@ -226,12 +226,10 @@ pub fn response(headers: &mut HeaderMap, cookies: Cookies) {
         HeaderName::from_static("proxy-connection"),
         HeaderName::from_static("proxy-status"),
     ];
-    for name in &NEVER {
-        headers.remove(name);
-    }
-    if cookies == Cookies::Drop {
-        headers.remove(header::SET_COOKIE);
-    }
+    let drops = cookies == Cookies::Drop;
+    remove_where(headers, |name| {
+        NEVER.contains(name) || drops && *name == header::SET_COOKIE
+    });
 }
 
 fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {

@@ -5,7 +5,6 @@
 //! happened and not every combination that could.
 
 use std::array;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::family::{Builder, ByLabel, Family, Label, OTHER, SERIES, label_values};
 use super::table;
 use crate::error::{Reason, Verdict};
-use crate::name::{AgentName, RuleName};
+use crate::name::{AgentName, Map, RuleName};
 
 label_values! {
     /// Which way a body goes.
@@ -170,14 +169,14 @@ impl RuleMetrics {
 
 /// Handles by name, at most [`SERIES`]; later names share one.
 pub(super) struct Handles<K, H> {
-    known: RwLock<HashMap<K, Arc<H>>>,
+    known: RwLock<Map<K, Arc<H>>>,
     other: Arc<H>,
 }
 
 impl<K: Clone + Eq + Hash, H> Handles<K, H> {
     fn new(other: H) -> Self {
         Self {
-            known: RwLock::new(HashMap::new()),
+            known: RwLock::default(),
             other: Arc::new(other),
         }
     }

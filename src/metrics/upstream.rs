@@ -2,11 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge};
 
 use super::family::{Builder, ByLabel, Family, Label as _, label_values};
 use super::table;
-use crate::name::CredentialName;
+use crate::name::{CredentialName, Map};
 
 label_values! {
     /// The HTTP version of a connection to a server, where it is known.
@@ -131,6 +132,8 @@ impl Upstream {
 /// Credentials by name.
 pub struct Credentials {
     attached: Family<IntCounter>,
+    /// Its series, by the names that were attached.
+    counters: RwLock<Map<CredentialName, IntCounter>>,
     unavailable: Family<IntGauge>,
     stale: Family<IntGauge>,
     obtained: Family<IntGauge>,
@@ -142,6 +145,7 @@ impl Credentials {
     pub(super) fn new(builder: &Builder<'_>) -> Self {
         Self {
             attached: builder.named(&table::CREDENTIALS_ATTACHED, 1),
+            counters: RwLock::default(),
             unavailable: builder.named(&table::CREDENTIAL_UNAVAILABLE, 1),
             stale: builder.named(&table::CREDENTIAL_STALE, 1),
             obtained: builder.named(&table::CREDENTIAL_OBTAINED, 1),
@@ -150,9 +154,14 @@ impl Credentials {
         }
     }
 
-    /// Counts a request that the credential was attached to. One lock and one look-up.
+    /// Counts a request that the credential was attached to.
     pub fn attach(&self, name: &CredentialName) {
-        self.attached.child(&[name.as_str()]).inc();
+        if let Some(counter) = self.counters.read().get(name) {
+            return counter.inc();
+        }
+        let counter = self.attached.child(&[name.as_str()]);
+        counter.inc();
+        self.counters.write().insert(name.clone(), counter);
     }
 
     /// Counts an echo of the credential that was kept from an agent.

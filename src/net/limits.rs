@@ -1,7 +1,6 @@
 //! How much of something there may be at a time, in all and for each agent: connections on
 //! both legs, running requests, held bytes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::name::AgentName;
+use crate::name::{AgentName, Map};
 
 /// So many of one agent may wait in any case: few beside what one has of them costs.
 const WAITING: usize = 1000;
@@ -20,7 +19,7 @@ pub struct Shares {
     all: Arc<Semaphore>,
     most: usize,
     per_agent: usize,
-    agents: Mutex<HashMap<AgentName, Agent>>,
+    agents: Mutex<Map<AgentName, Agent>>,
 }
 
 /// What one agent has.

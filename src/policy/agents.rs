@@ -1,11 +1,10 @@
 //! Which agent a source address is.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::name::AgentName;
+use crate::name::{AgentName, Map};
 
 /// The agent of every source that no configured agent covers. No rule matches it.
 pub const UNKNOWN: &str = "unknown";
@@ -63,7 +62,7 @@ pub struct Agents {
 }
 
 /// For each length that occurs, longest first: the networks of that length.
-type Prefixes<A> = Vec<(u8, HashMap<A, AgentName>)>;
+type Prefixes<A> = Vec<(u8, Map<A, AgentName>)>;
 
 impl Agents {
     /// The configured agents with their sources. Host bits are ignored, IPv4-mapped IPv6
@@ -159,7 +158,7 @@ fn put<A: Eq + std::hash::Hash>(
     if let Some((_, networks)) = prefixes.iter_mut().find(|(known, _)| *known == length) {
         return networks.insert(network, name.clone());
     }
-    prefixes.push((length, HashMap::from([(network, name.clone())])));
+    prefixes.push((length, Map::from_iter([(network, name.clone())])));
     None
 }
 

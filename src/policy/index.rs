@@ -3,18 +3,17 @@
 //! What a lookup costs depends on the labels of the name and on the rules of that host,
 //! not on how many rules there are for other hosts.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rule::{HostPattern, Hosts, Rule};
-use crate::name::Host;
+use crate::name::{Host, Map};
 
 /// Where rules are found by host. Every list ascends.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    exact: HashMap<Host, Vec<usize>>,
+    exact: Map<Host, Vec<usize>>,
     /// By suffix, without `*.`.
-    under: HashMap<Box<str>, Vec<usize>>,
+    under: Map<Box<str>, Vec<usize>>,
     /// `any_host`.
     any: Vec<usize>,
 }

@@ -27,6 +27,7 @@ pub struct Needles {
     /// Every first byte.
     first: [u64; 4],
     longest: usize,
+    shortest: usize,
     /// Tells where it is worth looking for long forms.
     sample: Sample,
     /// Finds the others.
@@ -94,6 +95,7 @@ impl Needles {
             automaton,
             owners: sorted.iter().map(|(_, owner)| *owner).collect(),
             longest: sorted.iter().map(|(form, _)| form.len()).max().unwrap_or(0),
+            shortest: sorted.iter().map(|(form, _)| form.len()).min().unwrap_or(0),
             credentials,
             begins: Box::new([0; PAIRS]),
             first: [0; 4],
@@ -163,6 +165,9 @@ impl Needles {
 
     fn find_own(&self, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
+        if bytes.len() < self.shortest {
+            return found;
+        }
         let mut from = 0;
         while let Some(hit) = self.short.as_ref().and_then(|it| it.next(bytes, from)) {
             from = hit.saturating_add(1);

@@ -3,9 +3,11 @@
 //! The address policy is one for the whole process and is asked again on every reuse, so it
 //! is no part of the key.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
+
+use foldhash::quality::RandomState;
 
 use crate::name::{AgentName, Authority, CredentialName};
 use crate::policy::Scheme;
@@ -38,8 +40,9 @@ pub struct Parts {
 
 impl From<Parts> for Key {
     fn from(parts: Parts) -> Self {
-        // One seed for all keys, of this process alone: agents choose names.
-        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        // One seed for all keys, of this process alone: agents choose names, of which the pool
+        // keeps a few hundred of each.
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         let hash = SEED.hash_one(&parts);
         Self(Arc::new(Hashed { parts, hash }))
     }
