@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use portreeve::config::{Env, detectors};
 use portreeve::dlp::pass::SLICE;
@@ -42,6 +43,10 @@ fn source() -> String {
     long(&text)
 }
 
+fn base64(data: impl AsRef<[u8]>) -> String {
+    base64::engine::general_purpose::STANDARD.encode(data)
+}
+
 fn long(text: &str) -> String {
     text.repeat(BODY / text.len() + 1)
 }
@@ -56,11 +61,13 @@ fn corpora() -> Vec<(&'static str, String)> {
         random ^= random << 17;
         random
     };
+    let nested = base64(base64(source.get(..BODY / 2).unwrap_or(&source)));
     let hex: String = (0..BODY / 16).map(|_| format!("{:016x}", next())).collect();
     vec![
         ("source", source),
         ("json", json.to_string()),
         ("hex", hex),
+        ("nested-base64", nested),
         ("flood-of-anchors", long("ghp_,eyJ.xoxb-1\"sk-proj-")),
         ("flood-of-urls", long("postgres://a:,")),
         ("flood-of-keys", long("-----BEGIN RSA PRIVATE KEY-----")),

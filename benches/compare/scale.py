@@ -94,7 +94,7 @@ def reloads(load, scaled, tell):
     for count, peer in zip(RULES, scaled):
         tell(f"start, {count:,} rules", f"{peer.started * 1000:.0f} ms to the first connection, "
              f"{peer.start_cpu * 1000:.0f} ms CPU")
-        calm = load.paced(peer, 3)
+        calm = load.paced(peer, 3, connections=8, rate=100)
         durations, cpu = [], sum(peer.cpu_seconds())
 
         def again():
@@ -108,7 +108,7 @@ def reloads(load, scaled, tell):
 
         reloading = threading.Thread(target=again)
         reloading.start()
-        busy = load.paced(peer, 3)
+        busy = load.paced(peer, 3, connections=8, rate=100)
         reloading.join()
         cpu = (sum(peer.cpu_seconds()) - cpu) / len(durations)
         tell(f"reload, {count:,} rules", f"{statistics.median(durations) * 1000:.0f} ms, at most {max(durations) * 1000:.0f}; "

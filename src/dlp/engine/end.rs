@@ -48,14 +48,15 @@ impl Rule {
     pub(super) fn end_after(&self, before: &[u8], bounded: bool, raw: &[u8]) -> Option<End> {
         let (least, most) = self.lengths;
         // What needs no boundary is found without.
-        let fits = |count: &u16| {
-            (least..=most).contains(&usize::from(*count))
+        let fits = |counted: &Counted| {
+            (least..=most).contains(&usize::from(counted.length))
                 && !self.right.is_empty()
-                && may_follow(raw, *count)
+                && may_follow(raw, counted.length)
+                && (counted.tag < b' ' || !is_text(before))
         };
-        match (counted(before).filter(fits), bounded) {
-            (Some(count), true) => Some(End::Either(count)),
-            (Some(count), false) => Some(End::Counted(count)),
+        match (Counted::before(before).filter(fits), bounded) {
+            (Some(counted), true) => Some(End::Either(counted.length)),
+            (Some(counted), false) => Some(End::Counted(counted.length)),
             (None, true) => Some(End::Bounded),
             (None, false) => None,
         }
@@ -111,36 +112,63 @@ pub(in super::super) fn begins(window: &[u8], start: usize, not: Class) -> bool 
     }
 }
 
-/// The length of the string that begins after these bytes, if they are the tag and the length of
-/// a field of protobuf (Encoding, "Length-Delimited Records"): one or two bytes each, seven bits in
-/// a byte, the lowest first, and wire type 2 in the lowest of the tag. Such a length may be the
-/// code of a letter, and so may be the tag that follows the string.
-#[inline]
-fn counted(before: &[u8]) -> Option<u16> {
-    // Nearly always, and then no number goes on.
-    if let [.., other, tag, count] = before
-        && (other | tag | count) < 0x80
-    {
-        return (tag & 7 == 2).then_some(u16::from(*count));
-    }
-    let goes_on = |byte: &u8| *byte >= 0x80;
-    let (before, count) = match before {
-        [.., high] if goes_on(high) => return None,
-        [before @ .., low, high] if goes_on(low) => {
-            (before, u16::from(*high) << 7 | u16::from(low & 0x7f))
+/// Bytes before a string in which a message shows itself.
+const NEAR: usize = 32;
+
+/// What says how long a string is: the tag and the length of a field of protobuf (Encoding,
+/// "Length-Delimited Records"), one or two bytes each, seven bits in a byte, the lowest first, and
+/// wire type 2 in the lowest of the tag. Such a length may be the code of a letter, and so may be
+/// the tag that follows the string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted {
+    /// The last byte of the tag.
+    tag: u8,
+    length: u16,
+}
+
+impl Counted {
+    #[inline]
+    fn before(string: &[u8]) -> Option<Self> {
+        // Nearly always, and then no number goes on.
+        if let [.., other, tag, length] = *string
+            && (other | tag | length) < 0x80
+        {
+            let length = length.into();
+            return is_string(tag).then_some(Self { tag, length });
         }
-        [before @ .., count] => (before, u16::from(*count)),
-        [] => return None,
-    };
-    let is_string = |tag: &u8| tag & 7 == 2;
-    let follows_tag = match before {
-        [.., last] if goes_on(last) => false,
-        // Of the tag, or the end of the field before.
-        [.., first, last] if goes_on(first) => is_string(first) || is_string(last),
-        [.., tag] => is_string(tag),
-        [] => false,
-    };
-    follows_tag.then_some(count)
+        let (before, length) = match *string {
+            [.., high] if goes_on(high) => return None,
+            [ref before @ .., low, high] if goes_on(low) => {
+                (before, u16::from(high) << 7 | u16::from(low & 0x7f))
+            }
+            [ref before @ .., length] => (before, length.into()),
+            [] => return None,
+        };
+        match *before {
+            [.., last] if goes_on(last) => None,
+            // Of the tag, or the end of the field before.
+            [.., first, tag] if goes_on(first) => {
+                (is_string(first) || is_string(tag)).then_some(Self { tag, length })
+            }
+            [.., tag] => is_string(tag).then_some(Self { tag, length }),
+            [] => None,
+        }
+    }
+}
+
+fn goes_on(byte: u8) -> bool {
+    byte >= 0x80
+}
+
+fn is_string(tag: u8) -> bool {
+    tag & 7 == 2
+}
+
+/// Whether nothing near the end of these bytes says that they are no text.
+fn is_text(before: &[u8]) -> bool {
+    let near = before.get(before.len().saturating_sub(NEAR)..);
+    let mut near = near.unwrap_or_default().iter();
+    near.all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
 }
 
 /// Whether what follows so many bytes may be a tag, if it is there: that of a number or a string,
@@ -157,13 +185,15 @@ mod tests {
 
     #[test]
     fn lengths_are_read_behind_tags() {
-        let cases: [(&[u8], Option<u16>); 11] = [
+        let cases: [(&[u8], Option<u16>); 13] = [
             (b"\x0aA", Some(65)),
             (b"x\x0aA", Some(65)),
             ("é\x0aA".as_bytes(), Some(65)),
+            (b"\x08\x01BA", Some(65)),
             (b"\x82\x01l", Some(108)),
             (b"\x12\xa4\x01", Some(164)),
             (b"\x92\x7f\xff\x01", Some(255)),
+            (b"BA", Some(65)),
             // No tag, a tag of a number, no end of a length.
             (b"A", None),
             (b"\x08A", None),
@@ -171,8 +201,18 @@ mod tests {
             (b"\x80\x01l", None),
             (b"\xff\xa4\x01", None),
         ];
-        for (before, count) in cases {
-            assert_eq!(counted(before), count, "{before:x?}");
+        for (before, length) in cases {
+            let counted = Counted::before(before);
+            assert_eq!(counted.map(|it| it.length), length, "{before:x?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_no_text() {
+        assert!(is_text(b"BA"));
+        assert!(is_text(&[b"\x08", &[b'x'; NEAR][..]].concat()));
+        for message in [&b"\x08\x01BA"[..], b"\x00\x00\x00\x00\x10BA", b"\xc2\x01l"] {
+            assert!(!is_text(message), "{message:x?}");
         }
     }
 }
