@@ -16,7 +16,7 @@ const LABEL_MAX: usize = 63;
 
 /// What is known of names, and addresses, that the operator gave. Nobody else puts anything in, so
 /// that no one can make its entries collide, and every request looks into several.
-pub type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub type ByName<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Why a name or authority has no canonical form. Displays as the tail of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -237,8 +237,9 @@ impl Detector {
     pub fn engine(&self) -> Engine {
         Engine::compile(Sought {
             patterns: self.patterns(0).collect(),
+            parts: self.parts.iter().map(|part| (0, part)).collect(),
             kinds: self.kind.map(|kind| (kind, 0)).into_iter().collect(),
-            ..Sought::default()
+            imported: self.imported.iter().map(|rule| (0, rule.clone())).collect(),
         })
     }
 

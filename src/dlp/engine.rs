@@ -1,7 +1,7 @@
 //! All detectors in one: anchors are searched for, and what stands around one is read.
 
+mod bounds;
 mod encoded;
-mod end;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::planes::Planes;
 use super::prefilter::{Entry, GRAM, Gram, Grams, Map, Place, Prefilter};
 use super::readers::{Read, Readers};
 use super::shape::{Cursor, FIXED_MAX, LONGEST, Shape, Step};
-use end::End;
-pub(super) use end::begins;
+use bounds::End;
+pub(super) use bounds::begins;
 
 /// Bytes before a token that are looked at to tell whether it begins there.
 pub const BEFORE: usize = 8;
@@ -391,7 +391,10 @@ impl Engine {
         let raw = window.get(candidate.start..).unwrap_or_default();
         match candidate.otherwise() {
             None => rule.read(raw, candidate, ended),
-            Some(otherwise) => rule.read_either(raw, (candidate, otherwise), ended),
+            Some(otherwise) => match rule.read(raw, candidate, ended) {
+                Verdict::Nothing => rule.read(raw, otherwise, ended),
+                verdict => verdict,
+            },
         }
     }
 
@@ -559,8 +562,8 @@ impl Rule {
             Step::Open => Verdict::Open(candidate),
             Step::Failed => Verdict::Nothing,
             Step::Whole(length) => {
-                let is_real = self.is_real(raw.get(..length).unwrap_or_default());
-                if is_real && candidate.end.is_at(length) {
+                let token = raw.get(..length).unwrap_or_default();
+                if candidate.end.is_at(length) && self.is_real(token) {
                     Verdict::Found(self.token(candidate.start, length, Vec::new()))
                 } else {
                     Verdict::Nothing

@@ -17,8 +17,9 @@ use super::wallet::Wallets;
 
 /// Bytes that are looked at in one go.
 pub const SLICE: usize = 8 * 1024;
-/// Bytes of the past that are remembered: what the search and the escapes need.
-const KEPT: usize = if PAST > 288 { PAST } else { 288 };
+/// Bytes of the past that are remembered: what the search needs, which looks for names before
+/// values, and what shows a message before them.
+const KEPT: usize = if PAST > 320 { PAST } else { 320 };
 /// Most tokens that may be open at one place: far more than shapes can overlap.
 const OPEN_MAX: usize = 64;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::credential::Store;
 use crate::credential::echo::Needles;
 use crate::error::{Reason, Refusal};
-use crate::name::{AgentName, CredentialName, Map};
+use crate::name::{AgentName, ByName, CredentialName};
 use crate::policy::Policy;
 use crate::policy::rule::Action;
 
@@ -16,7 +16,7 @@ type Made = Result<Option<Arc<Needles>>, ()>;
 
 /// The needles of every agent.
 #[derive(Debug)]
-pub struct Echoes(Map<AgentName, Made>);
+pub struct Echoes(ByName<AgentName, Made>);
 
 impl Echoes {
     /// For these agents. What looks for what it was `before` then also looks for these.
@@ -30,7 +30,7 @@ impl Echoes {
         // What looks for the same now may not from then on, where rules changed with it.
         let mut replaced: HashMap<*const Needles, (&Arc<Needles>, BTreeSet<&CredentialName>)> =
             HashMap::new();
-        let mut all = Map::default();
+        let mut all = ByName::default();
         for agent in agents {
             let names = credentials(policy, &agent);
             let old = before.and_then(|before| before.0.get(&agent));

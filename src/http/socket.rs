@@ -10,28 +10,29 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What is asked for at most where more is read than there is room for. The TLS library has room
-/// for this much at the beginning of a record, of whatever length.
+/// A reader that has no more room than this is given a part of a longer message. rustls has it at
+/// the beginning of each record, as long as that may be, and clear HTTP/1 at that of each head.
 const NARROW: usize = 4096;
-/// Reads that it takes to find that nothing is ahead any more.
-const WIDE: u8 = 8;
-/// How much more: with the rest a whole record of TLS.
+/// How much is read beside that: what is left of a record of TLS. A connection holds no more.
 const AHEAD: usize = 16 * 1024;
+/// After so many reads that brought no long message none is expected any more.
+const PATIENCE: u8 = 8;
 
 thread_local! {
-    /// Where more than was asked for is read into, before it is known how much that is.
+    /// Where what is ahead is read to, before it is known how much that is.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AHEAD].into());
 }
 
-/// A TCP stream.
+/// A TCP stream. Who sent one message that is longer than its reader had room for sends more
+/// of them; the rest of such a message is read with its beginning, since a copy is less than a
+/// system call.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     /// Bytes that come before those of the stream.
     ahead: Bytes,
-    /// For so many reads more than there is room for is asked for: whoever sent that much does it
-    /// again, and a system call is more than a copy.
-    wide: u8,
+    /// For so many reads long messages are expected.
+    patience: u8,
 }
 
 impl Socket {
@@ -41,62 +42,69 @@ impl Socket {
         Self {
             stream,
             ahead: read,
-            wide: 0,
+            patience: 0,
         }
     }
 
     fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) {
         let count = self.ahead.len().min(buf.remaining());
-        buf.put_slice(&self.ahead.split_to(count));
-        if !self.ahead.has_remaining() {
+        buf.put_slice(self.ahead.get(..count).unwrap_or_default());
+        self.ahead.advance(count);
+        if self.ahead.is_empty() {
             // Gives the memory back: connections live long.
             self.ahead = Bytes::new();
         }
     }
 
-    /// Reads into `buf`, and what there is no room for into memory of the thread.
-    fn read_ahead(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads into `buf`, and what it has no room for into `ahead`, which is empty.
+    fn poll_read_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            let mut count = None;
-            let result = SCRATCH.with_borrow_mut(|scratch| {
-                let all = room + scratch.len();
-                let mut parts = [
-                    IoSliceMut::new(buf.initialize_unfilled()),
-                    IoSliceMut::new(scratch),
-                ];
-                let read = self.stream.try_io(Interest::READABLE, || {
-                    let read = rustix::io::readv(&self.stream, &mut parts)?;
-                    count = Some(read);
-                    // Then nothing is left, and the next read waits without having tried.
-                    if (1..all).contains(&read) {
-                        return Err(io::ErrorKind::WouldBlock.into());
-                    }
-                    Ok(())
-                });
-                if let Some(more) = count.and_then(|count| count.checked_sub(room)) {
-                    let more = scratch.get(..more).unwrap_or_default();
-                    self.ahead = Bytes::copy_from_slice(more);
-                }
-                read
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let parts = [buf.initialize_unfilled(), scratch];
+                let read = read_parts(&self.stream, parts)?;
+                let ahead = read.and_then(|read| read.checked_sub(room));
+                let ahead = ahead.and_then(|ahead| scratch.get(..ahead));
+                self.ahead = ahead.map_or_else(Bytes::new, Bytes::copy_from_slice);
+                io::Result::Ok(read)
             });
-            match (count, result) {
-                (Some(count), _) => {
-                    self.wide = if count >= room {
-                        WIDE
-                    } else {
-                        self.wide.saturating_sub(1)
-                    };
-                    buf.advance(count.min(room));
-                    return Poll::Ready(Ok(()));
-                }
-                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(error));
-                }
-                (None, _) => {}
+            if let Some(read) = read? {
+                self.patience = if read < room {
+                    self.patience.saturating_sub(1)
+                } else {
+                    PATIENCE
+                };
+                buf.advance(read.min(room));
+                return Poll::Ready(Ok(()));
             }
         }
+    }
+}
+
+/// Fills one part after the other; `None` where nothing is there yet.
+fn read_parts(stream: &TcpStream, parts: [&mut [u8]; 2]) -> io::Result<Option<usize>> {
+    let room: usize = parts.iter().map(|part| part.len()).sum();
+    let mut parts = parts.map(IoSliceMut::new);
+    let mut count = None;
+    let result = stream.try_io(Interest::READABLE, || {
+        let read = rustix::io::readv(stream, &mut parts)?;
+        count = Some(read);
+        // As for tokio's own reads: where there was room for more, nothing is left. Said like this
+        // the stream counts as not ready from before the read on, so that the next one waits
+        // without a try; what came since makes it ready again.
+        if read > 0 && read < room {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    });
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(count),
     }
 }
 
@@ -111,12 +119,12 @@ impl AsyncRead for Socket {
             return Poll::Ready(Ok(()));
         }
         let room = buf.remaining();
-        if self.wide > 0 && (1..=NARROW).contains(&room) {
-            return self.read_ahead(cx, buf);
+        if self.patience > 0 && (1..=NARROW).contains(&room) {
+            return self.poll_read_ahead(cx, buf);
         }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if room > 0 && buf.remaining() == 0 {
-            self.wide = WIDE;
+            self.patience = PATIENCE;
         }
         polled
     }
@@ -184,9 +192,9 @@ mod tests {
         assert_eq!(&all, b"hello world");
     }
 
-    /// What comes is what was sent, whatever there is room for and however much there is.
+    /// However much is there.
     #[tokio::test]
-    async fn nothing_is_lost_between_narrow_and_wide() {
+    async fn nothing_is_lost_whatever_there_is_room_for() {
         let (mut far, mut near) = pair(b"").await;
         let sent: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
         let expected = sent.clone();
@@ -195,14 +203,14 @@ mod tests {
                 far.write_all(piece).await.unwrap();
             }
         });
-        let (mut all, mut wide) = (Vec::new(), 0);
+        let (mut all, mut ahead) = (Vec::new(), 0);
         for room in [1, 100, NARROW, NARROW + 1, 3, NARROW, 40_000]
             .into_iter()
             .cycle()
         {
             let mut buf = vec![0; room];
             let count = near.read(&mut buf).await.unwrap();
-            wide += usize::from(!near.ahead.is_empty());
+            ahead += usize::from(!near.ahead.is_empty());
             all.extend_from_slice(&buf[..count]);
             if count == 0 {
                 break;
@@ -210,7 +218,7 @@ mod tests {
         }
         writer.await.unwrap();
         assert!(all == expected, "{} of {} bytes", all.len(), expected.len());
-        assert!(wide > 0);
+        assert!(ahead > 0);
     }
 
     /// A message that is longer than there is room for is read at once, once one was; and when

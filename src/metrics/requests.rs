@@ -16,7 +16,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::family::{Builder, ByLabel, Family, Label, OTHER, SERIES, label_values};
 use super::table;
 use crate::error::{Reason, Verdict};
-use crate::name::{AgentName, Map, RuleName};
+use crate::name::{AgentName, ByName, RuleName};
 
 label_values! {
     /// Which way a body goes.
@@ -169,7 +169,7 @@ impl RuleMetrics {
 
 /// Handles by name, at most [`SERIES`]; later names share one.
 pub(super) struct Handles<K, H> {
-    known: RwLock<Map<K, Arc<H>>>,
+    known: RwLock<ByName<K, Arc<H>>>,
     other: Arc<H>,
 }
 

@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge};
 
-use super::family::{Builder, ByLabel, Family, Label as _, label_values};
+use super::family::{Builder, ByLabel, Family, Label as _, SERIES, label_values};
 use super::table;
-use crate::name::{CredentialName, Map};
+use crate::name::{ByName, CredentialName};
 
 label_values! {
     /// The HTTP version of a connection to a server, where it is known.
@@ -133,7 +133,7 @@ impl Upstream {
 pub struct Credentials {
     attached: Family<IntCounter>,
     /// Its series, by the names that were attached.
-    counters: RwLock<Map<CredentialName, IntCounter>>,
+    counters: RwLock<ByName<CredentialName, IntCounter>>,
     unavailable: Family<IntGauge>,
     stale: Family<IntGauge>,
     obtained: Family<IntGauge>,
@@ -161,7 +161,10 @@ impl Credentials {
         }
         let counter = self.attached.child(&[name.as_str()]);
         counter.inc();
-        self.counters.write().insert(name.clone(), counter);
+        let mut counters = self.counters.write();
+        if counters.len() < SERIES {
+            counters.insert(name.clone(), counter);
+        }
     }
 
     /// Counts an echo of the credential that was kept from an agent.

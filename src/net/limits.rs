@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::name::{AgentName, Map};
+use crate::name::{AgentName, ByName};
 
 /// So many of one agent may wait in any case: few beside what one has of them costs.
 const WAITING: usize = 1000;
@@ -19,7 +19,7 @@ pub struct Shares {
     all: Arc<Semaphore>,
     most: usize,
     per_agent: usize,
-    agents: Mutex<Map<AgentName, Agent>>,
+    agents: Mutex<ByName<AgentName, Agent>>,
 }
 
 /// What one agent has.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::name::{AgentName, Map};
+use crate::name::{AgentName, ByName};
 
 /// The agent of every source that no configured agent covers. No rule matches it.
 pub const UNKNOWN: &str = "unknown";
@@ -62,7 +62,7 @@ pub struct Agents {
 }
 
 /// For each length that occurs, longest first: the networks of that length.
-type Prefixes<A> = Vec<(u8, Map<A, AgentName>)>;
+type Prefixes<A> = Vec<(u8, ByName<A, AgentName>)>;
 
 impl Agents {
     /// The configured agents with their sources. Host bits are ignored, IPv4-mapped IPv6
@@ -158,7 +158,7 @@ fn put<A: Eq + std::hash::Hash>(
     if let Some((_, networks)) = prefixes.iter_mut().find(|(known, _)| *known == length) {
         return networks.insert(network, name.clone());
     }
-    prefixes.push((length, Map::from_iter([(network, name.clone())])));
+    prefixes.push((length, ByName::from_iter([(network, name.clone())])));
     None
 }
 

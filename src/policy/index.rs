@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use super::rule::{HostPattern, Hosts, Rule};
-use crate::name::{Host, Map};
+use crate::name::{ByName, Host};
 
 /// Where rules are found by host. Every list ascends.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    exact: Map<Host, Vec<usize>>,
+    exact: ByName<Host, Vec<usize>>,
     /// By suffix, without `*.`.
-    under: Map<Box<str>, Vec<usize>>,
+    under: ByName<Box<str>, Vec<usize>>,
     /// `any_host`.
     any: Vec<usize>,
 }

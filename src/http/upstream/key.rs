@@ -40,8 +40,8 @@ pub struct Parts {
 
 impl From<Parts> for Key {
     fn from(parts: Parts) -> Self {
-        // One seed for all keys, of this process alone: agents choose names, of which the pool
-        // keeps a few hundred of each.
+        // One seed for all keys, of this process alone. Agents choose names, but the pool keeps no
+        // more than `keys_per_agent` of each, so that collisions cost little.
         static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         let hash = SEED.hash_one(&parts);
         Self(Arc::new(Hashed { parts, hash }))

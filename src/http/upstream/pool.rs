@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::connection::{Http1, Http2, StreamGuard};
 use super::key::{ByHash, Key};
-use crate::name::{AgentName, Map};
+use crate::name::{AgentName, ByName};
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ pub struct Pool {
 #[derive(Default)]
 struct Shelves {
     /// Of each agent; of `None` are those that agents share.
-    agents: Map<Option<AgentName>, Agent>,
+    agents: ByName<Option<AgentName>, Agent>,
     idle: usize,
     /// When idle connections were last closed to make room.
     evicted: Option<Instant>,

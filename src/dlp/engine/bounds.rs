@@ -1,7 +1,8 @@
-//! Where a token may begin, and where it must end.
+//! Where a token may begin and must end: by what stands around it in text, or by its length, which
+//! stands before it in a message.
 
 use super::super::class::Class;
-use super::{BEFORE, Candidate, Cursor, Rule, Verdict};
+use super::{BEFORE, Candidate, Cursor, Rule};
 
 /// What may stand before and after a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,9 +22,9 @@ impl End {
     #[inline]
     pub(super) fn cut(self, raw: &[u8], ended: bool) -> Option<(&[u8], bool)> {
         match self {
-            Self::Counted(count) if may_follow(raw, count) => {
-                Some(match raw.get(..=count.into()) {
-                    Some([counted @ .., _]) => (counted, true),
+            Self::Counted(length) if may_follow(raw, length) => {
+                Some(match raw.get(..=length.into()) {
+                    Some([token @ .., _]) => (token, true),
                     _ => (raw, ended),
                 })
             }
@@ -35,7 +36,7 @@ impl End {
     /// Whether a token of this length ends there.
     pub(super) fn is_at(self, length: usize) -> bool {
         match self {
-            Self::Counted(count) => length == usize::from(count),
+            Self::Counted(counted) => length == usize::from(counted),
             Self::Bounded | Self::Either(_) => true,
         }
     }
@@ -48,31 +49,17 @@ impl Rule {
     pub(super) fn end_after(&self, before: &[u8], bounded: bool, raw: &[u8]) -> Option<End> {
         let (least, most) = self.lengths;
         // What needs no boundary is found without.
-        let fits = |counted: &Counted| {
-            (least..=most).contains(&usize::from(counted.length))
+        let fits = |field: &Field| {
+            (least..=most).contains(&usize::from(field.length))
                 && !self.right.is_empty()
-                && may_follow(raw, counted.length)
-                && (counted.tag < b' ' || !is_text(before))
+                && may_follow(raw, field.length)
+                && (field.tag < b' ' || !is_text(before))
         };
-        match (Counted::before(before).filter(fits), bounded) {
-            (Some(counted), true) => Some(End::Either(counted.length)),
-            (Some(counted), false) => Some(End::Counted(counted.length)),
+        match (Field::before(before).filter(fits), bounded) {
+            (Some(field), true) => Some(End::Either(field.length)),
+            (Some(field), false) => Some(End::Counted(field.length)),
             (None, true) => Some(End::Bounded),
             (None, false) => None,
-        }
-    }
-
-    /// Reads a token that may end in two ways.
-    #[cold]
-    pub(super) fn read_either(
-        &self,
-        raw: &[u8],
-        (one, other): (Candidate, Candidate),
-        ended: bool,
-    ) -> Verdict {
-        match self.read(raw, one, ended) {
-            Verdict::Nothing => self.read(raw, other, ended),
-            verdict => verdict,
         }
     }
 }
@@ -82,9 +69,9 @@ impl Candidate {
     #[inline]
     pub(super) fn otherwise(self) -> Option<Self> {
         match self.end {
-            End::Either(count) => Some(Self {
+            End::Either(length) => Some(Self {
                 cursor: Cursor::default(),
-                end: End::Counted(count),
+                end: End::Counted(length),
                 ..self
             }),
             End::Bounded | End::Counted(_) => None,
@@ -120,13 +107,13 @@ const NEAR: usize = 32;
 /// wire type 2 in the lowest of the tag. Such a length may be the code of a letter, and so may be
 /// the tag that follows the string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counted {
-    /// The last byte of the tag.
+struct Field {
+    /// The last byte of the tag; the first of two is none of text.
     tag: u8,
     length: u16,
 }
 
-impl Counted {
+impl Field {
     #[inline]
     fn before(string: &[u8]) -> Option<Self> {
         // Nearly always, and then no number goes on.
@@ -164,7 +151,8 @@ fn is_string(tag: u8) -> bool {
     tag & 7 == 2
 }
 
-/// Whether nothing near the end of these bytes says that they are no text.
+/// Whether nothing near the end of these bytes says that they are no text, which letters beyond
+/// ASCII do, too: of the two mistakes it is the smaller one.
 fn is_text(before: &[u8]) -> bool {
     let near = before.get(before.len().saturating_sub(NEAR)..);
     let mut near = near.unwrap_or_default().iter();
@@ -202,8 +190,8 @@ mod tests {
             (b"\xff\xa4\x01", None),
         ];
         for (before, length) in cases {
-            let counted = Counted::before(before);
-            assert_eq!(counted.map(|it| it.length), length, "{before:x?}");
+            let field = Field::before(before);
+            assert_eq!(field.map(|it| it.length), length, "{before:x?}");
         }
     }
 
