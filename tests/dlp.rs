@@ -14,6 +14,8 @@
 #[path = "dlp/bombs.rs"]
 mod bombs;
 mod common;
+#[path = "dlp/files.rs"]
+mod files;
 #[path = "dlp/honeytokens.rs"]
 mod honeytokens;
 #[path = "dlp/long.rs"]

@@ -1,5 +1,6 @@
 //! Bodies that do not read as they stand, decoded as they come and scanned: those with a
-//! `Content-Encoding` (RFC 9110 §8.4), forms, and calls of which each message is compressed.
+//! `Content-Encoding` (RFC 9110 §8.4), forms, calls of which each message is compressed, and what
+//! begins as gzip or zstd, whatever it is called.
 //!
 //! What is decoded is never kept: it goes from the decoder into the scan, piece by piece, so
 //! that a bomb costs time up to its budget and no memory. What cannot be decoded, or is over
@@ -8,6 +9,7 @@
 mod calls;
 mod coder;
 mod form;
+mod sniff;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 use self::calls::Calls;
 use self::coder::{Next, decoder};
 use self::form::Form;
+pub use self::sniff::{MAGIC, sniff};
 use super::scan::outline::{Kind, Spot, Trail};
 use super::scan::{Place, Scanner, graver, middle};
 use crate::dlp::{Finding, Stream};
@@ -32,7 +35,10 @@ const LAYERS: usize = 2;
 /// From this many decoded bytes on, no more than [`RATIO_MAX`] for each that came.
 const RATIO_FROM: u64 = 1 << 20;
 const RATIO_MAX: u64 = 200;
-/// The same for what is between two encodings: it is compressed itself, so it hardly shrank.
+/// What a compressed file may decode to for each byte that came, beside what any body may: files
+/// are long, and this is more than they shrink by.
+const FILE_RATIO: u64 = 16;
+/// As [`RATIO_MAX`] for what is between two encodings: it is compressed itself, so it hardly shrank.
 const BETWEEN_RATIO_MAX: u64 = 4;
 /// Raw bytes that are decoded in one go; also how finely is known which of them hold what.
 const PIECE: usize = 256;
@@ -50,6 +56,8 @@ pub enum Stop {
 pub struct Decoding {
     chain: Next,
     view: Arc<Mutex<View>>,
+    /// What is wrong where it cannot be decoded.
+    broken: &'static str,
     raw: u64,
     /// After how many raw bytes how many were decoded.
     marks: VecDeque<(u64, u64)>,
@@ -65,6 +73,8 @@ struct View {
     calls: bool,
     stop: Option<Stop>,
     decoded: u64,
+    /// Whether it is a file that says itself that it is compressed.
+    is_file: bool,
     most: u64,
     between: u64,
     between_most: u64,
@@ -107,17 +117,7 @@ impl Decoding {
         } else {
             Trail::new(kind)
         };
-        let view = Arc::new(Mutex::new(View {
-            scanner: scanner.clone(),
-            stream: Stream::new(),
-            trail,
-            calls: calls.is_some(),
-            stop: None,
-            decoded: 0,
-            most: RATIO_FROM,
-            between: 0,
-            between_most: RATIO_FROM,
-        }));
+        let view = View::new(scanner, trail, calls.is_some());
         let mut chain: Next = Box::new(Sink(view.clone()));
         if let Some(calls) = calls {
             // What is not compressed is scanned as it is, unless it was in a coding.
@@ -134,13 +134,37 @@ impl Decoding {
             let unknown = Stop::Limit("has an encoding that cannot be scanned");
             chain = decoder(coding, chain).ok_or(unknown)?;
         }
-        Ok(Some(Self {
+        let broken = "is not encoded as its `Content-Encoding` says";
+        Ok(Some(Self::of(chain, view, broken)))
+    }
+
+    fn of(chain: Next, view: Arc<Mutex<View>>, broken: &'static str) -> Self {
+        Self {
             chain,
             view,
+            broken,
             raw: 0,
             marks: VecDeque::new(),
             held: 0,
-        }))
+        }
+    }
+
+    /// What a body needs beside that begins like this, though its headers name no encoding; `None`
+    /// for nothing.
+    #[must_use]
+    pub fn sniffed(beginning: &[u8], scanner: &Scanner) -> Option<Self> {
+        let coding = sniff(beginning)?;
+        let view = View::new(scanner, Trail::new(&Kind::Unknown), false);
+        view.lock().is_file = true;
+        let chain = decoder(coding, Box::new(Sink(view.clone())))?;
+        let broken = "begins as gzip or zstd does, and cannot be decoded";
+        Some(Self::of(chain, view, broken))
+    }
+
+    /// Whether the headers leave it to the body to say that it is encoded.
+    #[must_use]
+    pub fn may_be_sniffed(headers: &HeaderMap) -> bool {
+        codings(headers).is_empty() && Calls::of(headers).is_none()
     }
 
     /// Decodes and scans the next bytes.
@@ -183,7 +207,7 @@ impl Decoding {
         if let Some(stop) = self.view.lock().stop.take() {
             return Err(stop);
         }
-        written.map_err(|_| Stop::Limit("is not encoded as its `Content-Encoding` says"))
+        written.map_err(|_| Stop::Limit(self.broken))
     }
 
     fn mark(&mut self) {
@@ -217,10 +241,28 @@ impl fmt::Debug for Decoding {
 }
 
 impl View {
+    fn new(scanner: &Scanner, trail: Trail, calls: bool) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            scanner: scanner.clone(),
+            stream: Stream::new(),
+            trail,
+            calls,
+            stop: None,
+            decoded: 0,
+            is_file: false,
+            most: RATIO_FROM,
+            between: 0,
+            between_most: RATIO_FROM,
+        }))
+    }
+
     /// What may be decoded from so many bytes.
     fn budget(&mut self, raw: u64) {
         let most = |ratio: u64| raw.saturating_mul(ratio).max(RATIO_FROM);
-        self.most = most(RATIO_MAX).min(self.scanner.decoded_bytes);
+        let file = if self.is_file { FILE_RATIO } else { 0 };
+        let all = raw.saturating_mul(file);
+        let all = all.saturating_add(self.scanner.decoded_bytes);
+        self.most = most(RATIO_MAX).min(all);
         self.between_most = most(BETWEEN_RATIO_MAX);
     }
 

@@ -150,21 +150,32 @@ impl Scanner {
             Body::Held(data, _) => memchr2(b'%', b'+', data).is_some(),
             _ => true,
         };
-        let may_mask = self.may_mask(headers);
+        let may_be_sniffed = Decoding::may_be_sniffed(headers);
+        let mut may_mask = self.may_mask(headers);
         let mut decoding = match Decoding::new(headers, &kind, escapes, &self) {
             Ok(decoding) => decoding,
             Err(stop) => self.stopped(stop).map(|()| None)?,
         };
         let mut trail = Trail::new(&kind);
         let Body::Held(data, trailers) = body else {
+            let beginning = may_be_sniffed.then(Vec::new);
             return Ok(Body::Scanned(Box::new(Scanned::new(
-                body, self, trail, decoding, may_mask,
+                body,
+                self,
+                trail,
+                (decoding, beginning),
+                may_mask,
             ))));
         };
+        let mut file = may_be_sniffed
+            .then(|| Decoding::sniffed(&data, &self))
+            .flatten();
+        // A mask would break it.
+        may_mask &= file.is_none();
         let place = |finding: &Finding| Place::Body(trail.spot(&data, 0, middle(finding)));
         let masked = self.bytes(&data, place, may_mask)?;
         let data = masked.map_or(data, Bytes::from);
-        if let Some(decoding) = &mut decoding {
+        for decoding in [&mut decoding, &mut file].into_iter().flatten() {
             let decoded = decoding.push(&data).and_then(|()| decoding.finish());
             decoded.or_else(|stop| self.stopped(stop))?;
         }

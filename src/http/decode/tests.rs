@@ -133,6 +133,46 @@ fn tokens_are_found_through_every_encoding_and_two_of_them() {
 }
 
 #[test]
+fn files_are_told_by_how_they_begin() {
+    for (beginning, coding) in [
+        (&b"\x1f\x8b\x08\x00"[..], Some("gzip")),
+        (b"\x1f\x8b\x08\xe0 and more", Some("gzip")),
+        (b"\x1f\x9e\x08\x00", Some("gzip")),
+        (b"\x28\xb5\x2f\xfd", Some("zstd")),
+        (b"\x50\x2a\x4d\x18", Some("zstd")),
+        (b"\x1f\x8b\x07\x00", None),
+        (b"\x28\xb5\x2f\xfc", None),
+        (b"\x1f\x8b", None),
+        (b"{\"a\"", None),
+    ] {
+        assert_eq!(sniff(beginning), coding, "{beginning:x?}");
+    }
+}
+
+#[test]
+fn a_long_file_is_scanned_to_its_end_and_a_bomb_is_not() {
+    let scanner = Scanner {
+        decoded_bytes: 100_000,
+        ..scanner()
+    };
+    let file = |plain: &[u8]| {
+        let raw = encode("gzip", plain);
+        let mut decoding = Decoding::sniffed(&raw, &scanner).unwrap();
+        decoding.push(&raw).and_then(|()| decoding.finish())
+    };
+    let long = text(20_000);
+    assert!(file(long.as_bytes()).is_ok());
+    let found = file(format!("{long}{SECRET}").as_bytes());
+    assert!(matches!(found, Err(Stop::Found(_))));
+    for bomb in [vec![0; 900_000], vec![0; 3 << 20]] {
+        assert!(matches!(file(&bomb), Err(Stop::Limit(_))));
+    }
+    let mut coded = decoding(&headers("gzip"), &scanner).unwrap().unwrap();
+    let coded = coded.push(&encode("gzip", long.as_bytes()));
+    assert!(matches!(coded, Err(Stop::Limit(_))));
+}
+
+#[test]
 fn what_goes_on_before_a_finding_does_not_decode_to_it() {
     for coding in ["gzip", "deflate", "br", "zstd"] {
         let encoded = encode(

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::super::body::{Body, BodyError};
-use super::super::decode::{Decoding, Stop};
+use super::super::decode::{Decoding, MAGIC, Stop};
 use super::masks::Masks;
 use super::outline::Trail;
 use super::{Place, Ruling, Scanner, graver, middle};
@@ -27,6 +27,10 @@ pub struct Scanned {
     /// Bytes that came.
     came: u64,
     decoding: Option<Decoding>,
+    /// Of what says by its beginning that it is compressed.
+    file: Option<Decoding>,
+    /// The first bytes, as long as they do not tell whether it is compressed.
+    beginning: Option<Vec<u8>>,
     /// Whether bytes may be masked.
     may_mask: bool,
     /// What came and has not gone on.
@@ -38,12 +42,12 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Scans `body` as it comes.
+    /// Scans `body` as it comes, and decodes it as was said, or as its `beginning` says.
     pub(super) fn new(
         body: Body,
         scanner: Scanner,
         trail: Trail,
-        decoding: Option<Decoding>,
+        (decoding, beginning): (Option<Decoding>, Option<Vec<u8>>),
         may_mask: bool,
     ) -> Self {
         Self {
@@ -53,6 +57,8 @@ impl Scanned {
             trail,
             came: 0,
             decoding,
+            file: None,
+            beginning,
             may_mask,
             waiting: VecDeque::new(),
             bytes: 0,
@@ -62,6 +68,7 @@ impl Scanned {
     }
 
     fn push(&mut self, data: Bytes) -> Result<(), Refusal> {
+        let before = self.sniff(&data);
         let masks = self.look(Some(&data))?;
         self.bytes += data.len();
         self.waiting.push_back(data);
@@ -69,7 +76,27 @@ impl Scanned {
         let Some(data) = self.waiting.back().cloned() else {
             return Ok(());
         };
-        self.decode(|decoding| decoding.push(&data))
+        self.decode(|decoding| decoding.push(&data))?;
+        self.decode_file(|decoding| decoding.push(&before).and_then(|()| decoding.push(&data)))
+    }
+
+    /// What turns out to be compressed is decoded, too, and no more masked: that would break it.
+    /// Gives the bytes that came before these and are to be decoded with them.
+    fn sniff(&mut self, data: &[u8]) -> Vec<u8> {
+        let Some(mut beginning) = self.beginning.take() else {
+            return Vec::new();
+        };
+        let before = beginning.len();
+        let missing = MAGIC.saturating_sub(before).min(data.len());
+        beginning.extend_from_slice(data.get(..missing).unwrap_or_default());
+        if beginning.len() < MAGIC {
+            self.beginning = Some(beginning);
+            return Vec::new();
+        }
+        self.file = Decoding::sniffed(&beginning, &self.scanner);
+        self.may_mask &= self.file.is_none();
+        beginning.truncate(before);
+        beginning
     }
 
     /// Masks in what waits, and looks at it once more.
@@ -101,6 +128,7 @@ impl Scanned {
         let masks = self.look(None)?;
         self.mask(&masks)?;
         self.decode(Decoding::finish)?;
+        self.decode_file(Decoding::finish)?;
         match &self.trailers {
             Some(trailers) => self.scanner.trailers(trailers),
             None => Ok(()),
@@ -111,14 +139,14 @@ impl Scanned {
         &mut self,
         go: impl FnOnce(&mut Decoding) -> Result<(), Stop>,
     ) -> Result<(), Refusal> {
-        let Some(decoding) = &mut self.decoding else {
-            return Ok(());
-        };
-        let Err(stop) = go(decoding) else {
-            return Ok(());
-        };
-        self.decoding = None;
-        self.scanner.stopped(stop)
+        decode(&self.scanner, &mut self.decoding, go)
+    }
+
+    fn decode_file(
+        &mut self,
+        go: impl FnOnce(&mut Decoding) -> Result<(), Stop>,
+    ) -> Result<(), Refusal> {
+        decode(&self.scanner, &mut self.file, go)
     }
 
     /// Looks at what came next, or decides at the end (`None`); what is to be masked.
@@ -152,7 +180,8 @@ impl Scanned {
 
     /// Bytes that may go on.
     fn release(&mut self) -> Option<Bytes> {
-        let decoding = self.decoding.as_ref().map_or(0, Decoding::held);
+        let decodings = [&self.decoding, &self.file].into_iter().flatten();
+        let decoding = decodings.map(Decoding::held).max().unwrap_or(0);
         let free = self.bytes.saturating_sub(self.stream.held().max(decoding));
         let mut first = self.waiting.pop_front()?;
         if first.len() > free {
@@ -215,5 +244,20 @@ impl Scanned {
         let hint: SizeHint = self.body.size_hint();
         let coming = if self.ended { Some(0) } else { hint.exact() };
         coming.map(|coming| coming.saturating_add(self.bytes as u64))
+    }
+}
+
+/// Goes on with a decoding, if there is one; what cannot be decoded any more is not tried again.
+fn decode(
+    scanner: &Scanner,
+    decoding: &mut Option<Decoding>,
+    go: impl FnOnce(&mut Decoding) -> Result<(), Stop>,
+) -> Result<(), Refusal> {
+    match decoding.as_mut().map(go) {
+        Some(Err(stop)) => {
+            *decoding = None;
+            scanner.stopped(stop)
+        }
+        Some(Ok(())) | None => Ok(()),
     }
 }
