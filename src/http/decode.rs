@@ -36,7 +36,7 @@ const LAYERS: usize = 2;
 const RATIO_FROM: u64 = 1 << 20;
 const RATIO_MAX: u64 = 200;
 /// What a compressed file may decode to for each byte that came, beside what any body may: files
-/// are long, and this is more than they shrink by.
+/// are long, and few shrink by more.
 const FILE_RATIO: u64 = 16;
 /// As [`RATIO_MAX`] for what is between two encodings: it is compressed itself, so it hardly shrank.
 const BETWEEN_RATIO_MAX: u64 = 4;

@@ -152,6 +152,8 @@ fn holds_one(tables: &str, second: Who, limit: &'static str) {
     assert_eq!(agents.h1(Bob, "h1.test").get("/bob").unwrap().status, 200);
     first.send(&body[5..]).unwrap();
     assert_eq!(first.response().unwrap().status, 200);
+    // The next one on a connection begins when what the one before held is given back.
+    assert_eq!(first.get("/next").unwrap().status, 200);
     let again = agents.h1(second, "h1.test").post("/again", &body);
     assert_eq!(again.unwrap().status, 200);
     assert!(!well_framed_targets(&server).contains(&"/refused".to_owned()));
