@@ -5,6 +5,8 @@
 //! [`Pass::held`] says how many of the last bytes must not go on yet: those of a token
 //! that may be one, and none else.
 
+use std::collections::HashSet;
+
 use super::coding::{Coding, worked};
 use super::engine::{Candidate, Engine, Finding, PAST, Token, Verdict};
 use super::numbers::Numbers;
@@ -72,6 +74,9 @@ pub struct Pass {
     /// Where the search goes on, in the window.
     place: Place,
     open: Vec<Candidate>,
+    /// What was found in the window: where a run goes on in the next, what is before a value
+    /// may be searched again.
+    told: HashSet<Finding, foldhash::fast::RandomState>,
     searches: Searches,
     saturated: bool,
     /// Bytes that came, and those that were read of what may have been tokens.
@@ -127,7 +132,11 @@ impl Pass {
         let mut settle = |verdict: Verdict| match verdict {
             Verdict::Nothing => {}
             Verdict::Open(candidate) => still_open.push(candidate),
-            Verdict::Found(token) => tell(window, self.base, &token, report),
+            Verdict::Found(token) => tell(window, self.base, &token, &mut |finding, data| {
+                if self.told.insert(finding) {
+                    report(finding, data);
+                }
+            }),
         };
         for candidate in self.open.drain(..) {
             settle(engine.go_on(window, candidate, ended));
@@ -162,6 +171,7 @@ impl Pass {
         }
         self.window.drain(..drop);
         self.base += drop as u64;
+        self.told.retain(|finding| finding.start >= self.base);
         self.place.forget(drop);
         for candidate in &mut self.open {
             candidate.start -= drop;

@@ -191,6 +191,23 @@ proptest! {
     }
 }
 
+/// It stands before a value, and where a run was cut.
+#[test]
+fn what_is_searched_again_is_told_once() {
+    let text = b" -----BEGIN KEY-----\xf0\x90\x80\x80a:{\xc2\xa1\xf0\x90\x80\x80J";
+    let mut total = 0;
+    for first in 0..text.len() {
+        for second in 0..text.len() - first {
+            let mut findings = cut(&ENGINE, text, &[first, second]);
+            let all = findings.len();
+            findings.dedup_by_key(|(finding, _)| *finding);
+            assert_eq!(findings.len(), all, "{first} {second}");
+            total += all;
+        }
+    }
+    assert!(total > 0);
+}
+
 #[test]
 fn a_clean_stream_holds_nothing() {
     let engine = &*ENGINE;
