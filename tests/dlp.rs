@@ -135,6 +135,22 @@ const LISTED: &str = "db-q7R2vX9mT4bL8wZ1nC6pY3dK5fH0";
 const ACME: &str = "acme_q7w3e9r2t5y8u1i4";
 
 /// Built here, so that no scanner takes this file for a leak.
+fn gzip(data: &[u8]) -> Vec<u8> {
+    gzip_at(6, data)
+}
+
+fn gzip_at(level: u32, data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Random hexadecimal, a number a line: it compresses to no less than half.
+fn random_lines(count: u64) -> String {
+    let line = |number: u64| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    (0..count).map(line).collect()
+}
+
 fn anthropic() -> String {
     let body = "Zq3vK8_mN2-xT7bR".repeat(6);
     format!("sk-ant-{}-{}AA", "api03", &body[..93])
@@ -448,20 +464,14 @@ fn compressed_bodies_and_forms_hide_nothing() {
         let world = World::new();
         let lab = Lab::new(&world, false);
         let token = anthropic();
-        let compress = |text: &str| {
-            let level = flate2::Compression::new(6);
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
-            encoder.write_all(text.as_bytes()).unwrap();
-            encoder.finish().unwrap()
-        };
+        let compress = |text: &str| gzip(text.as_bytes());
         let gzip = "POST /a HTTP/1.1\r\ncontent-encoding: gzip";
         let clean = lab.ask(gzip, &compress("nothing here"));
         assert_eq!(clean.status, 200);
         let response = lab.ask(gzip, &compress(&format!("key {token}")));
         refused(&response, "Anthropic key", "in the decoded body at byte 4");
-        // One that streams: random hexadecimal does not compress to less than is held.
-        let line = |number: u64| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let text: String = (0..40_000).map(line).collect();
+        // One that streams: it does not compress to less than is held.
+        let text = random_lines(40_000);
         let raw = compress(&format!("{text}{token}\n{}", &text[..2_000]));
         assert!(raw.len() > 128 * 1024, "{}", raw.len());
         let head = format!(
@@ -495,11 +505,6 @@ fn what_cannot_be_decoded_follows_the_rule() {
     inside(|| {
         let world = World::new();
         let lab = Lab::new(&world, false);
-        let gzip = |data: &[u8]| {
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-            gzip.write_all(data).unwrap();
-            gzip.finish().unwrap()
-        };
         // One shrinks more than any content does, one is over `decoded_request_bytes`.
         let mut state = 1_u32;
         let letters: Vec<u8> = (0..20_000)

@@ -130,10 +130,13 @@ fn leftovers(out: &mut dyn Write, folder: &Folder, output: &Output) -> io::Resul
     }
     writeln!(out, "\n{}. Everything was counted.", number + 1)?;
     let metrics = fs::read_to_string(folder.path("metrics.txt"))?;
+    let families = [
+        "portreeve_rule_requests_total{",
+        "portreeve_credentials_attached_total{",
+        "portreeve_dlp_findings_total{",
+    ];
     let counted = |line: &&str| {
-        line.starts_with("portreeve_rule_requests_total{")
-            || line.starts_with("portreeve_credentials_attached_total{")
-            || line.starts_with("portreeve_dlp_findings_total{")
+        families.iter().any(|family| line.starts_with(family)) && !line.ends_with(" 0")
     };
     let counted: Vec<&str> = metrics.lines().filter(counted).collect();
     for line in &counted {

@@ -1,6 +1,6 @@
 //! Bodies that do not read as they stand, decoded as they come and scanned: those with a
 //! `Content-Encoding` (RFC 9110 §8.4), forms, calls of which each message is compressed, and what
-//! begins as gzip or zstd, whatever it is called.
+//! begins as gzip or zstd though nothing says that it is encoded.
 //!
 //! What is decoded is never kept: it goes from the decoder into the scan, piece by piece, so
 //! that a bomb costs time up to its budget and no memory. What cannot be decoded, or is over

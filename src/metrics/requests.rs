@@ -174,14 +174,14 @@ pub(super) struct Handles<K, H> {
 }
 
 impl<K: Clone + Eq + Hash, H> Handles<K, H> {
-    fn new(other: H) -> Self {
+    pub(super) fn new(other: H) -> Self {
         Self {
             known: RwLock::default(),
             other: Arc::new(other),
         }
     }
 
-    fn find(&self, name: &K, make: impl FnOnce() -> H) -> Arc<H> {
+    pub(super) fn find(&self, name: &K, make: impl FnOnce() -> H) -> Arc<H> {
         if let Some(handle) = self.known.read().get(name) {
             return Arc::clone(handle);
         }

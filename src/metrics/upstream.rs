@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge};
 
-use super::family::{Builder, ByLabel, Family, Label as _, SERIES, label_values};
+use super::family::{Builder, ByLabel, Family, Label as _, OTHER, label_values};
+use super::requests::Handles;
 use super::table;
-use crate::name::{ByName, CredentialName};
+use crate::name::CredentialName;
 
 label_values! {
     /// The HTTP version of a connection to a server, where it is known.
@@ -133,7 +133,7 @@ impl Upstream {
 pub struct Credentials {
     attached: Family<IntCounter>,
     /// Its series, by the names that were attached.
-    counters: RwLock<ByName<CredentialName, IntCounter>>,
+    counters: Handles<CredentialName, IntCounter>,
     unavailable: Family<IntGauge>,
     stale: Family<IntGauge>,
     obtained: Family<IntGauge>,
@@ -143,9 +143,10 @@ pub struct Credentials {
 
 impl Credentials {
     pub(super) fn new(builder: &Builder<'_>) -> Self {
+        let attached = builder.named(&table::CREDENTIALS_ATTACHED, 1);
         Self {
-            attached: builder.named(&table::CREDENTIALS_ATTACHED, 1),
-            counters: RwLock::default(),
+            counters: Handles::new(attached.child(&[OTHER])),
+            attached,
             unavailable: builder.named(&table::CREDENTIAL_UNAVAILABLE, 1),
             stale: builder.named(&table::CREDENTIAL_STALE, 1),
             obtained: builder.named(&table::CREDENTIAL_OBTAINED, 1),
@@ -156,15 +157,8 @@ impl Credentials {
 
     /// Counts a request that the credential was attached to.
     pub fn attach(&self, name: &CredentialName) {
-        if let Some(counter) = self.counters.read().get(name) {
-            return counter.inc();
-        }
-        let counter = self.attached.child(&[name.as_str()]);
-        counter.inc();
-        let mut counters = self.counters.write();
-        if counters.len() < SERIES {
-            counters.insert(name.clone(), counter);
-        }
+        let make = || self.attached.child(&[name.as_str()]);
+        self.counters.find(name, make).inc();
     }
 
     /// Counts an echo of the credential that was kept from an agent.

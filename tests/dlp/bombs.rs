@@ -32,9 +32,7 @@ fn repeated(piece: &[u8]) -> Vec<u8> {
 }
 
 fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
-    gzip.write_all(data).unwrap();
-    gzip.finish().unwrap()
+    gzip_at(9, data)
 }
 
 /// A deflate stream that never ends: pieces that each begin with an empty window.

@@ -1,16 +1,6 @@
-//! What is compressed by itself, whatever its headers say of it.
+//! What is compressed by itself, though no header says so.
 
 use super::*;
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    gzip_at(6, data)
-}
-
-fn gzip_at(level: u32, data: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
-    encoder.write_all(data).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn zstd(data: &[u8]) -> Vec<u8> {
     zstd::encode_all(data, 3).unwrap()
@@ -36,8 +26,7 @@ fn what_is_compressed_by_itself_hides_nothing() {
         let world = World::new();
         let lab = Lab::new(&world, false);
         let token = anthropic();
-        let line = |number: u64| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let text: String = (0..40_000).map(line).collect();
+        let text = random_lines(40_000);
         let long = |middle: &str| format!("{text}{middle}\n{}", &text[..2_000]).into_bytes();
         let (mut found, mut clean) = (0, Vec::new());
         for compress in [gzip as fn(&[u8]) -> Vec<u8>, zstd] {

@@ -80,7 +80,7 @@ impl Json {
             key: Vec::new(),
             held: BytesMut::new(),
             off: false,
-            // Every character as `\uXXXX`, and the quotes.
+            // Every character as an escape of six bytes, and the quotes.
             longest: longest.unwrap_or(0) * 6 + 2,
         }
     }
