@@ -78,11 +78,9 @@ fn decision(line: &mut Line<'_>, record: &Record) {
     );
     let rule = record.rule.as_ref().map(RuleName::as_str);
     line.text(key!("portreeve.rule"), rule, SHORT);
-    line.text(
-        key!("portreeve.rule.place"),
-        record.rule_place.as_deref(),
-        SHORT,
-    );
+    let place = record.rule_place.as_ref();
+    let place = place.map(|(file, line)| (&**file, *line));
+    line.place(key!("portreeve.rule.place"), place, SHORT);
     let credential = record.credential.as_ref().map(CredentialName::as_str);
     line.text(key!("portreeve.credential"), credential, SHORT);
     if !record.detections.is_empty() {

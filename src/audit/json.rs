@@ -75,6 +75,23 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// A line of a file, as text of at most so many bytes.
+    pub(super) fn place(&mut self, key: Key, place: Option<(&str, u32)>, bytes: usize) {
+        const DIGITS: usize = 10;
+        let Some((file, line)) = place else {
+            return;
+        };
+        if file.len() + ":".len() + DIGITS > bytes || !is_plain(file) {
+            return self.text(key, Some(&format!("{file}:{line}")), bytes);
+        }
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(file.as_bytes());
+        self.out.push(b':');
+        self.digits(line);
+        self.out.push(b'"');
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, key: Key, number: Option<impl Integer>) {
         if let Some(number) = number {

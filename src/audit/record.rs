@@ -32,8 +32,8 @@ pub struct Record {
     pub sentence: Option<String>,
     /// The rule that decided.
     pub rule: Option<RuleName>,
-    /// `file:line` of that rule.
-    pub rule_place: Option<Arc<str>>,
+    /// File and line of that rule.
+    pub rule_place: Option<(Arc<str>, u32)>,
     /// The credential that was attached.
     pub credential: Option<CredentialName>,
     /// What was found in it that must not leave.

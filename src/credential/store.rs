@@ -191,22 +191,23 @@ impl Entry {
     }
 
     /// The value, if it may be used at `now`; or why not.
-    fn usable(&self, now: Instant) -> Result<&Ready, Unusable<'_>> {
+    /// Most never expire: then nobody asks what time it is.
+    fn usable(&self, now: impl Fn() -> Instant) -> Result<&Ready, Unusable<'_>> {
         let cause = self.trouble.as_ref().map(|trouble| &*trouble.cause);
         let Some(ready) = &self.ready else {
             return Err(Unusable::Cause(cause.unwrap_or(&Cause::Pending)));
         };
-        if ready.expires.is_some_and(|end| end <= now) {
+        if ready.expires.is_some_and(|end| end <= now()) {
             return Err(cause.map_or(Unusable::Expired, Unusable::Cause));
         }
         match &self.trouble {
-            Some(trouble) if trouble.usable_until <= now => Err(Unusable::Cause(&trouble.cause)),
+            Some(trouble) if trouble.usable_until <= now() => Err(Unusable::Cause(&trouble.cause)),
             Some(_) | None => Ok(ready),
         }
     }
 
     fn state(&self, now: Instant) -> State {
-        match (self.usable(now), &self.trouble) {
+        match (self.usable(|| now), &self.trouble) {
             (Err(_), _) => State::Absent,
             (Ok(_), Some(_)) => State::Stale,
             (Ok(_), None) => State::Fresh,
@@ -433,7 +434,7 @@ impl Store {
         if !entry.spec.hosts.contains(&authority.host) {
             return refuse(format!("may not go to {}", authority.host));
         }
-        let ready = match entry.usable(Instant::now()) {
+        let ready = match entry.usable(Instant::now) {
             Ok(ready) => ready,
             Err(Unusable::Cause(cause)) => {
                 return refuse(format!("is not available: {}", cause.brief()));
@@ -539,7 +540,7 @@ impl Store {
     pub fn is_pending(&self, name: &CredentialName) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| {
-            let missing = match entry.usable(Instant::now()) {
+            let missing = match entry.usable(Instant::now) {
                 Ok(_) => false,
                 Err(Unusable::Expired) => true,
                 Err(Unusable::Cause(cause)) => matches!(cause, Cause::Pending),
@@ -551,7 +552,7 @@ impl Store {
     /// Which value of this credential may be attached now.
     #[must_use]
     pub fn generation(&self, name: &CredentialName) -> Option<u64> {
-        let ready = self.entries.get(name)?.usable(Instant::now()).ok()?;
+        let ready = self.entries.get(name)?.usable(Instant::now).ok()?;
         Some(ready.generation)
     }
 
@@ -559,7 +560,7 @@ impl Store {
     #[must_use]
     pub fn available(&self, name: &CredentialName) -> bool {
         let entry = self.entries.get(name);
-        entry.is_some_and(|entry| entry.usable(Instant::now()).is_ok())
+        entry.is_some_and(|entry| entry.usable(Instant::now).is_ok())
     }
 }
 

@@ -44,7 +44,6 @@ pub struct Outcome<'a> {
     gateway: &'a Gateway,
     agent: AgentName,
     id: Uuid,
-    id_text: String,
     started: Instant,
     sent: Arc<Passed>,
     received: Arc<Passed>,
@@ -117,7 +116,6 @@ impl<'a> Outcome<'a> {
             gateway: &connection.gateway,
             agent,
             id,
-            id_text: id.to_string(),
             started: Instant::now(),
             sent: Arc::default(),
             received: Arc::default(),
@@ -149,8 +147,8 @@ impl<'a> Outcome<'a> {
     }
 
     /// The id that the agent reads in refusals and the operator finds in the log.
-    pub fn record_id(&self) -> &str {
-        &self.id_text
+    pub fn record_id(&self) -> Uuid {
+        self.id
     }
 
     /// Bytes on their way to the server.
@@ -507,7 +505,7 @@ impl State {
     fn name_rule(&mut self, rule: &crate::policy::rule::Rule) {
         self.rule = Some(rule.name.clone());
         self.record.rule = Some(rule.name.clone());
-        self.record.rule_place = Some(rule.place.to_string().into());
+        self.record.rule_place = Some((rule.place.file.clone(), rule.place.line));
     }
 }
 

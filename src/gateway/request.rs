@@ -24,6 +24,7 @@ use crate::http::responder::Responder;
 use crate::http::scan::Scanner;
 use crate::http::strip::{self, Sets};
 use crate::http::swap;
+use crate::http::timer::Timer;
 use crate::http::upstream::{Extras, Key, Outgoing, Parts, Switched};
 use crate::http::websocket::Offer;
 use crate::name::CredentialName;
@@ -59,7 +60,13 @@ impl Answer {
 }
 
 /// Serves one request. Whatever happens, the agent gets one answer and the log one record.
-pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder: &Responder<'_>) {
+pub async fn serve(
+    connection: &Connection,
+    raw: RawHead,
+    body: Body,
+    responder: &Responder<'_>,
+    timer: &mut Timer,
+) {
     let active = connection.gateway.active();
     let outcome = Outcome::begin(connection, &active, &raw);
     if connection.gateway.refusals.check(outcome.agent()).is_err() {
@@ -92,7 +99,7 @@ pub async fn serve(connection: &Connection, raw: RawHead, body: Body, responder:
                 }
             })
         });
-        with_interim_records(served, &outcome).await
+        with_interim_records(served, &outcome, timer).await
     };
     if let Some(sent) = sent {
         outcome.finish(&sent);
@@ -422,7 +429,7 @@ async fn refuse(
     outcome: &Outcome<'_>,
 ) -> outcome::Sent {
     outcome.refused(refusal);
-    let response = refusal::response(refusal, dialect, outcome.record_id());
+    let response = refusal::response(refusal, dialect, &outcome.record_id().to_string());
     send(connection, response, responder, outcome).await
 }
 
@@ -430,12 +437,12 @@ async fn refuse(
 async fn with_interim_records<T>(
     mut serving: Pin<&mut impl Future<Output = T>>,
     outcome: &Outcome<'_>,
+    timer: &mut Timer,
 ) -> T {
     loop {
-        tokio::select! {
-            biased;
-            served = &mut serving => return served,
-            () = tokio::time::sleep(INTERIM) => outcome.interim(),
+        match timer.within(INTERIM, serving.as_mut()).await {
+            Some(served) => return served,
+            None => outcome.interim(),
         }
     }
 }

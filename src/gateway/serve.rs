@@ -10,7 +10,6 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Method;
 use tokio::io::WriteHalf;
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -25,6 +24,7 @@ use crate::http::incoming::SharedReader;
 use crate::http::io::BoxStream;
 use crate::http::raw::RawHead;
 use crate::http::responder::{End, Http1Responder, Http2Responder, Responder};
+use crate::http::timer::Timer;
 
 /// Bytes and time given to an agent to read its last answer before the connection is gone.
 pub(super) const LINGER_BYTES: usize = 256 * 1024;
@@ -57,7 +57,7 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     let mut writer = Writer::new(write);
     let idle = connection.gateway.settings.timeouts.idle;
     let mut patience = idle;
-    while let Next::Bytes = next(&reader, &mut drain, patience).await {
+    while let Next::Bytes = next(&reader, &mut drain, (patience, &mut Timer::default())).await {
         // Boxed, so that a connection on which nothing happens is small.
         match Box::pin(busy(&connection, &reader, &mut writer, &mut drain)).await {
             End::GoOn => patience = idle.saturating_sub(BREATH),
@@ -78,11 +78,11 @@ async fn busy(
 ) -> End {
     let settings = &connection.gateway.settings;
     let breath = BREATH.min(settings.timeouts.idle);
+    let (mut waiting, mut serving) = (Timer::default(), Timer::default());
     loop {
-        let limits = &settings.head_limits;
-        let head = timeout(settings.timeouts.head, reader.read_request_head(limits)).await;
-        let goes_on = match head {
-            Ok(Ok(Some(head))) => {
+        let head = reader.read_request_head(&settings.head_limits);
+        let goes_on = match waiting.within(settings.timeouts.head, head).await {
+            Some(Ok(Some(head))) => {
                 let responder = Responder::Http1(Http1Responder::new(
                     (reader, &mut *writer),
                     head.method.clone(),
@@ -91,10 +91,11 @@ async fn busy(
                     settings.timeouts.close,
                 ));
                 let body = Body::H1(reader.body());
-                request::serve(connection, RawHead::from_h1(head), body, &responder).await;
+                let raw = RawHead::from_h1(head);
+                request::serve(connection, raw, body, &responder, &mut serving).await;
                 responder.end()
             }
-            Ok(
+            Some(
                 Ok(None) | Err(ReadError::Io(_) | ReadError::ClosedInHead | ReadError::Truncated),
             ) => End::Close,
             unread => {
@@ -113,7 +114,7 @@ async fn busy(
         if !matches!(goes_on, End::GoOn) {
             return goes_on;
         }
-        match next(reader, drain, breath).await {
+        match next(reader, drain, (breath, &mut waiting)).await {
             Next::Bytes => {}
             Next::Silence => return End::GoOn,
             Next::End => return End::Close,
@@ -122,26 +123,30 @@ async fn busy(
 }
 
 /// Waits for the first byte of a request.
-async fn next(reader: &SharedReader, drain: &mut Drain, patience: Duration) -> Next {
+async fn next(
+    reader: &SharedReader,
+    drain: &mut Drain,
+    (patience, timer): (Duration, &mut Timer),
+) -> Next {
     tokio::select! {
         biased;
         () = drain.begun() => Next::End,
-        waited = timeout(patience, reader.wait_for_bytes()) => match waited {
-            Ok(Ok(true)) => Next::Bytes,
-            Ok(Ok(false) | Err(_)) => Next::End,
-            Err(_) => Next::Silence,
+        waited = timer.within(patience, reader.wait_for_bytes()) => match waited {
+            Some(Ok(true)) => Next::Bytes,
+            Some(Ok(false) | Err(_)) => Next::End,
+            None => Next::Silence,
         },
     }
 }
 
 /// What an agent is told whose head could not be read.
-fn unreadable<T>(read: Result<Result<T, ReadError>, Elapsed>, limit: Duration) -> Refusal {
+fn unreadable<T>(read: Option<Result<T, ReadError>>, limit: Duration) -> Refusal {
     match read {
-        Ok(Err(error)) => Refusal::new(
+        Some(Err(error)) => Refusal::new(
             error.agent_reason(),
             format!("the request is refused because it has {error}"),
         ),
-        Ok(Ok(_)) | Err(_) => Refusal::new(
+        Some(Ok(_)) | None => Refusal::new(
             Reason::RequestTimeout,
             format!(
                 "the request head took longer than {} s",
@@ -272,7 +277,11 @@ async fn stream_task(
     ));
     match RawHead::from_h2(request) {
         // Boxed, as the runtime moves a task's future several times.
-        Ok((raw, body)) => Box::pin(request::serve(&connection, raw, body, &responder)).await,
+        Ok((raw, body)) => {
+            let mut timer = Timer::default();
+            let served = request::serve(&connection, raw, body, &responder, &mut timer);
+            Box::pin(served).await;
+        }
         Err(refusal) => Box::pin(request::refuse_head(&connection, &refusal, &responder)).await,
     }
 }

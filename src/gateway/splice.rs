@@ -263,7 +263,7 @@ impl Outcome {
                 agent: Some(arrival.agent.clone()),
                 verdict: Some(Verdict::Splice),
                 rule: Some(rule.name.clone()),
-                rule_place: Some(rule.place.to_string().into()),
+                rule_place: Some((rule.place.file.clone(), rule.place.line)),
                 generation: Some(spliced.generation()),
                 client: Some(arrival.client),
                 origin: Some(arrival.origin),

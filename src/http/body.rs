@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep};
 
 use super::scan::Scanned;
 use super::swap::Swapping;
+use super::timer::{Armed, Timer};
 use super::upstream::response::ResponseBody;
 use super::{h2, incoming};
 use crate::error::{Reason, Refusal};
@@ -312,8 +312,8 @@ impl http_body::Body for Body {
 pub struct Stalling<B> {
     body: B,
     limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    timer: Timer,
+    armed: Armed,
 }
 
 impl<B> Stalling<B> {
@@ -322,27 +322,14 @@ impl<B> Stalling<B> {
         Self {
             body,
             limit,
-            timer: None,
-            armed: false,
+            timer: Timer::default(),
+            armed: Armed::default(),
         }
     }
 
     /// The body again.
     pub fn into_inner(self) -> B {
         self.body
-    }
-
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = || Instant::now() + self.limit;
-        match (&mut self.timer, self.armed) {
-            (Some(timer), false) => timer.as_mut().reset(deadline()),
-            (Some(_), true) => {}
-            (None, _) => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline()))),
-        }
-        self.armed = true;
-        self.timer
-            .as_mut()
-            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 }
 
@@ -359,12 +346,18 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.armed = false;
+                self.armed = Armed::default();
                 Poll::Ready(frame)
             }
             Poll::Pending => {
-                ready!(self.poll_stalled(cx));
-                Poll::Ready(Some(Err(BodyError::Stalled(self.limit))))
+                let Self {
+                    limit,
+                    timer,
+                    armed,
+                    ..
+                } = &mut *self;
+                ready!(timer.poll_over(cx, *limit, armed));
+                Poll::Ready(Some(Err(BodyError::Stalled(*limit))))
             }
         }
     }

@@ -21,5 +21,6 @@ pub mod scan;
 pub mod socket;
 pub mod strip;
 pub mod swap;
+pub mod timer;
 pub mod upstream;
 pub mod websocket;

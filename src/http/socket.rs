@@ -6,17 +6,21 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A reader that has no more room than this is given a part of a longer message. rustls has it at
 /// the beginning of each record, as long as that may be, and clear HTTP/1 at that of each head.
 const NARROW: usize = 4096;
-/// How much is read beside that: what is left of a record of TLS. A connection holds no more.
+/// How much is read beside that: what is left of a record of TLS.
 const AHEAD: usize = 16 * 1024;
 /// After so many reads that brought no long message none is expected any more.
 const PATIENCE: u8 = 8;
+/// How much is read at once of what comes without end, four records of TLS: fewer reads, and
+/// fewer acknowledgements that make the sender send in small pieces. No connection holds more.
+const STREAMED: usize = 64 * 1024;
 
 thread_local! {
     /// Where what is ahead is read to, before it is known how much that is.
@@ -29,10 +33,19 @@ thread_local! {
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Bytes that come before those of the stream.
-    ahead: Bytes,
-    /// For so many reads long messages are expected.
-    patience: u8,
+    /// Bytes that come before those of the stream, from `taken` on.
+    ahead: Vec<u8>,
+    taken: usize,
+    expected: Expected,
+}
+
+/// What is read next, going by what was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// For so many reads long messages.
+    Messages(u8),
+    /// More than any reader has room for.
+    Stream,
 }
 
 impl Socket {
@@ -41,58 +54,103 @@ impl Socket {
     pub fn new(read: Bytes, stream: TcpStream) -> Self {
         Self {
             stream,
-            ahead: read,
-            patience: 0,
+            ahead: read.into(),
+            taken: 0,
+            expected: Expected::Messages(0),
         }
+    }
+
+    fn has_ahead(&self) -> bool {
+        self.taken < self.ahead.len()
     }
 
     fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) {
-        let count = self.ahead.len().min(buf.remaining());
-        buf.put_slice(self.ahead.get(..count).unwrap_or_default());
-        self.ahead.advance(count);
-        if self.ahead.is_empty() {
-            // Gives the memory back: connections live long.
-            self.ahead = Bytes::new();
+        let ahead = self.ahead.get(self.taken..).unwrap_or_default();
+        let count = ahead.len().min(buf.remaining());
+        buf.put_slice(ahead.get(..count).unwrap_or_default());
+        self.taken += count;
+        if !self.has_ahead() {
+            self.taken = 0;
+            self.ahead.clear();
+            if self.expected != Expected::Stream {
+                self.give_back();
+            }
         }
     }
 
+    /// Gives the memory back: connections live long.
+    fn give_back(&mut self) {
+        self.ahead = Vec::new();
+    }
+
     /// Reads into `buf`, and what it has no room for into `ahead`, which is empty.
-    fn poll_read_ahead(
+    fn poll_read_message(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        (buf, patience): (&mut ReadBuf<'_>, u8),
     ) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let parts = [buf.initialize_unfilled(), scratch];
-                let read = read_parts(&self.stream, parts)?;
+                let mut parts = parts.map(IoSliceMut::new);
+                let read = read_some(&self.stream, room + AHEAD, |stream| {
+                    rustix::io::readv(stream, &mut parts)
+                })?;
                 let ahead = read.and_then(|read| read.checked_sub(room));
                 let ahead = ahead.and_then(|ahead| scratch.get(..ahead));
-                self.ahead = ahead.map_or_else(Bytes::new, Bytes::copy_from_slice);
+                self.ahead = ahead.map_or_else(Vec::new, <[u8]>::to_vec);
                 io::Result::Ok(read)
             });
             if let Some(read) = read? {
-                self.patience = if read < room {
-                    self.patience.saturating_sub(1)
-                } else {
-                    PATIENCE
+                self.expected = match read.checked_sub(room) {
+                    Some(AHEAD) => Expected::Stream,
+                    Some(_) => Expected::Messages(PATIENCE),
+                    None => Expected::Messages(patience.saturating_sub(1)),
                 };
                 buf.advance(read.min(room));
                 return Poll::Ready(Ok(()));
             }
         }
     }
+
+    /// Reads into `ahead`, which is empty, and from there into `buf`.
+    fn poll_read_streamed(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let Poll::Ready(ready) = self.stream.poll_read_ready(cx) else {
+                self.give_back();
+                return Poll::Pending;
+            };
+            ready?;
+            self.ahead.reserve_exact(STREAMED);
+            let read = read_some(&self.stream, STREAMED, |stream| {
+                rustix::io::read(stream, spare_capacity(&mut self.ahead))
+            })?;
+            if let Some(read) = read {
+                if read < STREAMED / 4 {
+                    self.expected = Expected::Messages(PATIENCE);
+                }
+                self.take_ahead(buf);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
 }
 
-/// Fills one part after the other; `None` where nothing is there yet.
-fn read_parts(stream: &TcpStream, parts: [&mut [u8]; 2]) -> io::Result<Option<usize>> {
-    let room: usize = parts.iter().map(|part| part.len()).sum();
-    let mut parts = parts.map(IoSliceMut::new);
+/// Reads what there is `room` for; `None` where nothing is there yet.
+fn read_some(
+    stream: &TcpStream,
+    room: usize,
+    read: impl FnOnce(&TcpStream) -> rustix::io::Result<usize>,
+) -> io::Result<Option<usize>> {
     let mut count = None;
     let result = stream.try_io(Interest::READABLE, || {
-        let read = rustix::io::readv(stream, &mut parts)?;
+        let read = read(stream)?;
         count = Some(read);
         // As for tokio's own reads: where there was room for more, nothing is left. Said like this
         // the stream counts as not ready from before the read on, so that the next one waits
@@ -114,17 +172,27 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.ahead.is_empty() {
+        if self.has_ahead() {
             self.take_ahead(buf);
             return Poll::Ready(Ok(()));
         }
         let room = buf.remaining();
-        if self.patience > 0 && (1..=NARROW).contains(&room) {
-            return self.poll_read_ahead(cx, buf);
+        match self.expected {
+            Expected::Stream if (1..STREAMED).contains(&room) => {
+                return self.poll_read_streamed(cx, buf);
+            }
+            Expected::Messages(patience @ 1..) if (1..=NARROW).contains(&room) => {
+                return self.poll_read_message(cx, (buf, patience));
+            }
+            _ => {}
         }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if room > 0 && buf.remaining() == 0 {
-            self.patience = PATIENCE;
+            self.expected = if room > NARROW {
+                Expected::Stream
+            } else {
+                Expected::Messages(PATIENCE)
+            };
         }
         polled
     }
@@ -210,7 +278,7 @@ mod tests {
         {
             let mut buf = vec![0; room];
             let count = near.read(&mut buf).await.unwrap();
-            ahead += usize::from(!near.ahead.is_empty());
+            ahead += usize::from(near.has_ahead());
             all.extend_from_slice(&buf[..count]);
             if count == 0 {
                 break;
@@ -219,6 +287,30 @@ mod tests {
         writer.await.unwrap();
         assert!(all == expected, "{} of {} bytes", all.len(), expected.len());
         assert!(ahead > 0);
+    }
+
+    /// What comes without end is read in large pieces, and an idle connection holds nothing.
+    #[tokio::test]
+    async fn a_stream_is_read_in_large_pieces() {
+        let (mut far, mut near) = pair(b"").await;
+        let writer = tokio::spawn(async move {
+            far.write_all(&vec![7; 4 * STREAMED]).await.unwrap();
+            far
+        });
+        let mut buf = [0; NARROW + 1];
+        let (mut all, mut most) = (0, 0);
+        while all < 4 * STREAMED {
+            let count = near.read(&mut buf).await.unwrap();
+            assert!(buf[..count].iter().all(|byte| *byte == 7));
+            all += count;
+            most = most.max(near.ahead.len());
+        }
+        assert!((AHEAD + 1..=STREAMED).contains(&most), "{most}");
+        let _far = writer.await.unwrap();
+        let mut rest = std::pin::pin!(near.read(&mut buf));
+        let waits = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_pending())).await;
+        assert!(waits);
+        assert_eq!(near.ahead.capacity(), 0);
     }
 
     /// A message that is longer than there is room for is read at once, once one was; and when

@@ -30,7 +30,7 @@ fn full() -> Record {
         reason: Some(Reason::UpstreamClosed),
         sentence: Some("the server closed early".to_owned()),
         rule: Some(RuleName::new("anthropic-messages")),
-        rule_place: Some("rules/anthropic.toml:7".into()),
+        rule_place: Some(("rules/anthropic.toml".into(), 7)),
         credential: Some(CredentialName::new("anthropic")),
         detections: vec![Detection {
             detector: "github-token".into(),
@@ -143,6 +143,7 @@ fn whatever_an_agent_sends_is_one_printable_line() {
     let record = Record {
         path: Some(hostile.to_owned()),
         sentence: Some(hostile.to_owned()),
+        rule_place: Some((hostile.into(), 1)),
         ..Record::default()
     };
     let line = line(&record);

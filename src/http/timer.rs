@@ -1,0 +1,79 @@
+//! One timer for many waits.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// A timer that is set again and again. All timers of the runtime are behind one lock, and making
+/// and dropping one takes it; setting one to a later time does not. Where nothing is waited for,
+/// there is none.
+#[derive(Debug, Default)]
+pub struct Timer(Option<Pin<Box<Sleep>>>);
+
+/// Whether a [`Timer`] runs for the present wait.
+#[derive(Debug, Default)]
+pub struct Armed(bool);
+
+impl Timer {
+    /// What comes of `future`, or `None` where it is not there `limit` after it was first waited
+    /// for.
+    pub async fn within<T>(
+        &mut self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let (mut future, mut armed) = (pin!(future), Armed::default());
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            ready!(self.poll_over(cx, limit, &mut armed));
+            Poll::Ready(None)
+        })
+        .await
+    }
+
+    /// Whether `limit` has passed since the first of these calls with the same `armed`.
+    pub fn poll_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+        Armed(armed): &mut Armed,
+    ) -> Poll<()> {
+        let deadline = || Instant::now() + limit;
+        match &mut self.0 {
+            Some(timer) if !*armed => timer.as_mut().reset(deadline()),
+            Some(_) => {}
+            none @ None => *none = Some(Box::pin(tokio::time::sleep_until(deadline()))),
+        }
+        *armed = true;
+        self.0
+            .as_mut()
+            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_own_limit() {
+        let mut timer = Timer::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(timer.within(second, ready(7)).await, Some(7));
+        assert!(timer.0.is_none());
+        for limit in [60 * second, second, second, 60 * second] {
+            let begun = Instant::now();
+            assert_eq!(timer.within(limit, pending::<()>()).await, None);
+            assert!((limit..limit + second).contains(&begun.elapsed()));
+            let later = tokio::time::sleep(limit.mul_f32(0.5));
+            assert_eq!(timer.within(limit, later).await, Some(()));
+        }
+    }
+}
