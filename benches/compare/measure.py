@@ -1,6 +1,7 @@
 """Runs the load, row by row, gateway by gateway, and reads the figures."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -183,6 +184,16 @@ def instructions(folder, row, peer, work):
     return {"units": measured["units"], "failed": measured["failed"], "instructions": total // max(1, measured["units"])}
 
 
+def apart():
+    """From now on everything but gateways runs on other processors than the first: how many are
+    the gateway's, and which one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise SystemExit("--apart needs two processors")
+    os.sched_setaffinity(0, others)
+    return 1, first
+
+
 def main(args, made):
     made["rules"], made["instructions"] = args.rules, args.instructions
     wanted = None if args.peers == "all" else args.peers.split(",")
@@ -195,7 +206,8 @@ def main(args, made):
     if missing:
         print(f"not installed: {', '.join(missing)}", file=sys.stderr)
     peers = [peer for peer in peers if peer.is_installed()]
-    world = World(made["folder"], peers)
+    made["processors"], own = apart() if args.apart else (os.cpu_count(), None)
+    world = World(made["folder"], peers, own)
     for peer in peers:
         start(world, peer)
     load = Load(world, made, args)

@@ -129,7 +129,7 @@ class Portreeve(Peer):
         secret.chmod(0o600)
         (self.folder / "state").mkdir()
         under = ["valgrind", "--tool=callgrind", "--callgrind-out-file=callgrind.out"]
-        return world.start([*(under if self.made.get("instructions") else []), self.binary(), "run",
+        return world.start_gateway([*(under if self.made.get("instructions") else []), self.binary(), "run",
                             "--config", self.folder / "portreeve.toml"], self.folder)
 
     def other_rules(self, count):
@@ -165,7 +165,7 @@ class Envoy(Peer):
 
     def launch(self, world):
         self.write("envoy.yaml", "envoy.yaml")
-        return world.start([self.find("envoy"), "-c", "envoy.yaml", "--concurrency", str(os.cpu_count()),
+        return world.start_gateway([self.find("envoy"), "-c", "envoy.yaml", "--concurrency", self.made["processors"],
                             "--log-level", "error", "--disable-hot-restart"], self.folder)
 
 
@@ -180,10 +180,23 @@ class Nginx(Peer):
     def version(self):
         return subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip().split("/")[-1]
 
+    #: What it writes of requests, and attaches to them.
+    access_log, attached = "off", ""
+
     def launch(self, world):
-        self.write("nginx.conf", "nginx.conf")
-        return world.start(["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-g", "user root;"],
+        self.write("nginx.conf", "nginx.conf", workers=self.made["processors"], access_log=self.access_log,
+                   attached=self.attached)
+        return world.start_gateway(["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-g", "user root;"],
                            self.folder)
+
+
+class NginxRecords(Nginx):
+    """Some of what a gateway is there for."""
+
+    name = "nginx-records"
+    note = "as nginx; writes a line of each request, and attaches a header"
+    access_log = "access.log record buffer=64k flush=1s"
+    attached = 'proxy_set_header Authorization "Bearer bench-secret-0123456789abcdef0123456789abcdef";'
 
 
 class Squid(Peer):
@@ -204,7 +217,7 @@ class Squid(Peer):
         # Its helpers run as this user and have to walk here.
         sh(["/usr/lib/squid/security_file_certgen", "-c", "-s", self.folder / "certificates", "-M", "64MB"])
         sh(["chown", "-R", "proxy", self.folder])
-        return world.start(["squid", "-N", "-f", self.folder / "squid.conf"], self.folder)
+        return world.start_gateway(["squid", "-N", "-f", self.folder / "squid.conf"], self.folder)
 
 
 class Mitmproxy(Peer):
@@ -224,7 +237,7 @@ class Mitmproxy(Peer):
         options = {"confdir": self.folder, "ssl_verify_upstream_trusted_ca": world.folder / "ca.pem",
                    "flow_detail": 0, "connection_strategy": "lazy", "termlog_verbosity": "error"}
         settings = [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
-        return world.start([self.find("mitmdump"), "--quiet", "--mode", f"transparent@{self.port}",
+        return world.start_gateway([self.find("mitmdump"), "--quiet", "--mode", f"transparent@{self.port}",
                             *settings], self.folder)
 
 
@@ -246,7 +259,7 @@ class Hudsucker(Peer):
     def launch(self, world):
         own, binary = f"127.0.0.1:{self.port + 1000}", self.made["hudsucker"]
         world.start([binary, "front", f"0.0.0.0:{self.port}", own], self.folder)
-        return world.start([binary, "proxy", own, world.folder / "ca.pem", world.folder / "ca.key"], self.folder)
+        return world.start_gateway([binary, "proxy", own, world.folder / "ca.pem", world.folder / "ca.key"], self.folder)
 
 
-PEERS = [Portreeve, Before, Envoy, Nginx, Squid, Mitmproxy, Hudsucker, Direct]
+PEERS = [Portreeve, Before, Envoy, Nginx, NginxRecords, Squid, Mitmproxy, Hudsucker, Direct]

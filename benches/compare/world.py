@@ -29,8 +29,8 @@ def fill(template, path, **values):
 class World:
     """The gateways' namespace is the one this process is in."""
 
-    def __init__(self, folder, peers):
-        self.folder = Path(folder)
+    def __init__(self, folder, peers, gateway_processor=None):
+        self.folder, self.gateway_processor = Path(folder), gateway_processor
         self.processes = []
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -75,7 +75,8 @@ class World:
         servers = [f"addr add {address}/24 dev net0" for peer in peers for address in (peer.h1_address, peer.h2_address)]
         self.ip(self.internet, "link set lo up", f"addr add {RESOLVER}/24 dev net0", "link set net0 up",
                 *servers, "route add default via 203.0.113.1")
-        settings = {"net.ipv4.ip_forward": 1, "net.ipv4.ip_local_port_range": "1024 65535",
+        # What paces its sending does it by timers, which are charged to whoever runs just then.
+        settings = {"net.ipv4.tcp_congestion_control": "reno", "net.ipv4.ip_forward": 1, "net.ipv4.ip_local_port_range": "1024 65535",
                     "net.ipv4.tcp_tw_reuse": 1, "net.core.somaxconn": 65535,
                     "net.ipv4.tcp_max_syn_backlog": 65535, "net.ipv4.tcp_fin_timeout": 5}
         for namespace in (None, self.agent, self.internet):
@@ -132,6 +133,11 @@ class World:
         fill("nginx-upstream.conf", folder / "nginx.conf", h2_listens=listens)
         self.start(["nginx", "-p", folder, "-c", folder / "nginx.conf", "-g", "user root;"],
                    folder, namespace=self.internet)
+
+    def start_gateway(self, command, folder, **options):
+        """On a processor of its own, where there is to be one."""
+        own = self.gateway_processor
+        return self.start([*([] if own is None else ["taskset", "--cpu-list", own]), *command], folder, **options)
 
     def start(self, command, folder, namespace=None, environment=None):
         """A process that ends with this one (its PID namespace does)."""
