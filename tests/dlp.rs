@@ -134,7 +134,6 @@ const SECRET: &str = "held-7Gq2zR9vLk4mX1wB";
 const LISTED: &str = "db-q7R2vX9mT4bL8wZ1nC6pY3dK5fH0";
 const ACME: &str = "acme_q7w3e9r2t5y8u1i4";
 
-/// Built here, so that no scanner takes this file for a leak.
 fn gzip(data: &[u8]) -> Vec<u8> {
     gzip_at(6, data)
 }
@@ -151,6 +150,7 @@ fn random_lines(count: u64) -> String {
     (0..count).map(line).collect()
 }
 
+/// Built here, so that no scanner takes this file for a leak.
 fn anthropic() -> String {
     let body = "Zq3vK8_mN2-xT7bR".repeat(6);
     format!("sk-ant-{}-{}AA", "api03", &body[..93])

@@ -75,7 +75,7 @@ class Load:
             out = self.run(["h2load", "-c8", "-m16", "-t1", "-D", max(1, round(seconds)), f"--log-file={log.name}",
                             f"https://{peer.h2_name}/1k"])
             latencies = sorted(int(line.split()[2]) for line in open(log.name))
-        took = float(re.search(r"finished in ([\d.]+)s", out).group(1))
+        took = duration(out, "finished in") / 1e6
         good = int(re.search(r"status codes: (\d+) 2xx", out).group(1))
         total, failed = map(int, re.search(r"requests: (\d+) total.* (\d+) failed", out).groups())
         at = lambda part: latencies[int((len(latencies) - 1) * part)] if latencies else 0
@@ -119,7 +119,7 @@ def result(units, seconds, failed, p50, p99):
 
 
 def duration(text, mark):
-    """Microseconds in a line of wrk's."""
+    """Microseconds in what wrk or h2load prints."""
     number, unit = re.search(rf"{mark}\s+([\d.]+)(us|ms|s|m)\b", text).groups()
     return round(float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit])
 

@@ -247,7 +247,7 @@ class Hudsucker(Peer):
     name = "hudsucker"
     port = 1
     rows = DECRYPTS_ALL | {"names"}
-    note = "mints, no inspection; asked by CONNECT, by a process that is not counted"
+    note = "mints, no inspection; asked by CONNECT, by a process that is not counted, and never apart"
 
     def is_installed(self):
         return self.made.get("hudsucker")

@@ -75,7 +75,7 @@ class World:
         servers = [f"addr add {address}/24 dev net0" for peer in peers for address in (peer.h1_address, peer.h2_address)]
         self.ip(self.internet, "link set lo up", f"addr add {RESOLVER}/24 dev net0", "link set net0 up",
                 *servers, "route add default via 203.0.113.1")
-        # What paces its sending does it by timers, which are charged to whoever runs just then.
+        # Not BBR, which some systems have: it paces by timers, charged to whoever runs just then.
         settings = {"net.ipv4.tcp_congestion_control": "reno", "net.ipv4.ip_forward": 1, "net.ipv4.ip_local_port_range": "1024 65535",
                     "net.ipv4.tcp_tw_reuse": 1, "net.core.somaxconn": 65535,
                     "net.ipv4.tcp_max_syn_backlog": 65535, "net.ipv4.tcp_fin_timeout": 5}

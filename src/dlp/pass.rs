@@ -1,9 +1,9 @@
 //! The engine over bytes as they come, as they are.
 //!
 //! A [`Pass`] remembers the bytes that open tokens and the search may still need, at most
-//! 16 KiB. For every way of cutting the same bytes it finds the same; and
-//! [`Pass::held`] says how many of the last bytes must not go on yet: those of a token
-//! that may be one, and none else.
+//! 16 KiB, and what was found in them. For every way of cutting the same bytes it finds the
+//! same; and [`Pass::held`] says how many of the last bytes must not go on yet: those of a
+//! token that may be one, and none else.
 
 use std::collections::HashSet;
 
@@ -74,8 +74,8 @@ pub struct Pass {
     /// Where the search goes on, in the window.
     place: Place,
     open: Vec<Candidate>,
-    /// What was found in the window: where a run goes on in the next, what is before a value
-    /// may be searched again.
+    /// The findings that begin in the window: a short run may be searched again, as the name
+    /// before a value, and none is told twice.
     told: HashSet<Finding, foldhash::fast::RandomState>,
     searches: Searches,
     saturated: bool,

@@ -57,9 +57,11 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     let mut writer = Writer::new(write);
     let idle = connection.gateway.settings.timeouts.idle;
     let mut patience = idle;
-    while let Next::Bytes = next(&reader, &mut drain, (patience, &mut Timer::default())).await {
+    let mut waiting = Timer::default();
+    while let Next::Bytes = next(&reader, &mut drain, (patience, &mut waiting)).await {
+        let legs = (&reader, &mut writer);
         // Boxed, so that a connection on which nothing happens is small.
-        match Box::pin(busy(&connection, &reader, &mut writer, &mut drain)).await {
+        match Box::pin(busy(&connection, legs, &mut drain, &mut waiting)).await {
             End::GoOn => patience = idle.saturating_sub(BREATH),
             End::Close => break,
             // The answer is incomplete: an orderly end would make it look whole.
@@ -72,13 +74,13 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
 /// Serves requests for as long as they follow one another.
 async fn busy(
     connection: &Connection,
-    reader: &SharedReader,
-    writer: &mut Writer<WriteHalf<BoxStream>>,
+    (reader, writer): (&SharedReader, &mut Writer<WriteHalf<BoxStream>>),
     drain: &mut Drain,
+    waiting: &mut Timer,
 ) -> End {
     let settings = &connection.gateway.settings;
     let breath = BREATH.min(settings.timeouts.idle);
-    let (mut waiting, mut serving) = (Timer::default(), Timer::default());
+    let mut serving = Timer::default();
     loop {
         let head = reader.read_request_head(&settings.head_limits);
         let goes_on = match waiting.within(settings.timeouts.head, head).await {
@@ -114,7 +116,7 @@ async fn busy(
         if !matches!(goes_on, End::GoOn) {
             return goes_on;
         }
-        match next(reader, drain, (breath, &mut waiting)).await {
+        match next(reader, drain, (breath, &mut *waiting)).await {
             Next::Bytes => {}
             Next::Silence => return End::GoOn,
             Next::End => return End::Close,

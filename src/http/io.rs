@@ -8,7 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use super::timer::{Armed, Timer};
 
 /// Any byte stream that a connection can run on.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -61,7 +63,8 @@ impl Default for LastSeen {
 pub struct WriteDeadline<S> {
     inner: S,
     limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
+    armed: Armed,
 }
 
 impl<S> WriteDeadline<S> {
@@ -70,7 +73,8 @@ impl<S> WriteDeadline<S> {
         Self {
             inner,
             limit,
-            timer: None,
+            timer: Timer::default(),
+            armed: Armed::default(),
         }
     }
 
@@ -81,14 +85,10 @@ impl<S> WriteDeadline<S> {
         polled: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.timer = None;
+            self.armed = Armed::default();
             return polled;
         }
-        let deadline = Instant::now() + self.limit;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        ready!(timer.as_mut().poll(cx));
+        ready!(self.timer.poll_over(cx, self.limit, &mut self.armed));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the peer took no byte in time",

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::poll_proceed;
 
 /// A reader that has no more room than this is given a part of a longer message. rustls has it at
 /// the beginning of each record, as long as that may be, and clear HTTP/1 at that of each head.
@@ -19,7 +20,8 @@ const AHEAD: usize = 16 * 1024;
 /// After so many reads that brought no long message none is expected any more.
 const PATIENCE: u8 = 8;
 /// How much is read at once of what comes without end, four records of TLS: fewer reads, and
-/// fewer acknowledgements that make the sender send in small pieces. No connection holds more.
+/// fewer acknowledgements that make the sender send in small pieces. No socket holds more that is
+/// ahead.
 const STREAMED: usize = 64 * 1024;
 
 thread_local! {
@@ -71,9 +73,11 @@ impl Socket {
         self.taken += count;
         if !self.has_ahead() {
             self.taken = 0;
-            self.ahead.clear();
-            if self.expected != Expected::Stream {
+            if self.ahead.len() < STREAMED {
+                // Nothing more was there.
                 self.give_back();
+            } else {
+                self.ahead.clear();
             }
         }
     }
@@ -173,6 +177,8 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.has_ahead() {
+            // As for what is read from the stream: no task goes on for ever.
+            ready!(poll_proceed(cx)).made_progress();
             self.take_ahead(buf);
             return Poll::Ready(Ok(()));
         }
@@ -184,7 +190,7 @@ impl AsyncRead for Socket {
             Expected::Messages(patience @ 1..) if (1..=NARROW).contains(&room) => {
                 return self.poll_read_message(cx, (buf, patience));
             }
-            _ => {}
+            _ => self.give_back(),
         }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if room > 0 && buf.remaining() == 0 {

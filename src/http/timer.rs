@@ -5,11 +5,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
-/// A timer that is set again and again. All timers of the runtime are behind one lock, and making
-/// and dropping one takes it; setting one to a later time does not. Where nothing is waited for,
-/// there is none.
+/// A timer that is set again and again, made for the first wait. All timers of the runtime are
+/// behind one lock, which making and dropping one takes, and setting one that has run out, or to
+/// an earlier time; setting it to a later time does not.
 #[derive(Debug, Default)]
 pub struct Timer(Option<Pin<Box<Sleep>>>);
 
@@ -50,9 +51,11 @@ impl Timer {
             none @ None => *none = Some(Box::pin(tokio::time::sleep_until(deadline()))),
         }
         *armed = true;
-        self.0
-            .as_mut()
-            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+        let Some(timer) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        // Also where what was waited for has used up what its task may do in one turn.
+        pin!(unconstrained(timer.as_mut())).poll(cx)
     }
 }
 
@@ -61,6 +64,27 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_never_idle_ends_too() {
+        let busy = poll_fn(|cx| -> Poll<()> {
+            // All that it may do in one turn, and it is at once ready for the next.
+            while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
+                budget.made_progress();
+            }
+            Poll::Pending
+        });
+        let mut timer = Timer::default();
+        let begun = Instant::now();
+        let waiting = timer.within(Duration::from_secs(1), busy);
+        let mut waiting = pin!(waiting);
+        let first = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert!(first.is_pending());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let second = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert_eq!(second, Poll::Ready(None));
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_own_limit() {

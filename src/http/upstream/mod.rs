@@ -277,7 +277,7 @@ impl Upstreams {
         let whom = Whom::of(exchange);
         let connection = self.connection(whom, reuse).await;
         let (connection, reused) = connection.map_err(Failure::Refused)?;
-        let connected = if reused { started } else { Instant::now() };
+        let connected = Instant::now();
         let settings = &self.settings;
         let (peer, protocol, response) = match connection {
             Pooled::Http1(_) if outgoing.is_grpc() => return Err(Failure::Refused(no_http2())),
