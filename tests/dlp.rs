@@ -537,7 +537,7 @@ fn what_cannot_be_decoded_follows_the_rule() {
                     let seen = lab.server.wait_requests(1).pop().unwrap();
                     assert!(seen.target == path && seen.body == body);
                 } else {
-                    refused(&response, why, "send it without");
+                    refused(&response, why, "; send it ");
                 }
                 let wanted = format!("unscanned {action} - the body {why}");
                 let told = |record: &Value| detections(record) == wanted;

@@ -48,8 +48,49 @@ const PIECE: usize = 256;
 pub enum Stop {
     /// On a finding that blocks.
     Found(Refusal),
-    /// It cannot be decoded within its budget: what the body is or does.
-    Limit(&'static str),
+    /// It cannot be decoded, or not within its budget.
+    Limit(Unscanned),
+}
+
+/// What a body is or does that nobody can look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unscanned {
+    /// More codings than a server would undo.
+    #[error("has more than two encodings on top of each other")]
+    Layers,
+    /// A coding that is not known here.
+    #[error("has an encoding that cannot be scanned")]
+    Coding,
+    /// One that is not what it says.
+    #[error("is not encoded as its `Content-Encoding` says")]
+    Broken,
+    /// A file that is not what its beginning says.
+    #[error("begins as gzip or zstd does, and cannot be decoded")]
+    File,
+    /// More than the budget.
+    #[error("decodes to more bytes than can be scanned")]
+    Length,
+    /// No messages of gRPC or Connect.
+    #[error("is not made of messages as its `Content-Type` says")]
+    Messages,
+    /// Such messages in a coding that is not known here.
+    #[error("has messages in an encoding that cannot be scanned")]
+    MessageCoding,
+}
+
+impl Unscanned {
+    /// What whoever sends it can do.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Layers | Self::Coding => "send it without, or with gzip, deflate, br or zstd",
+            Self::MessageCoding => "send them without, or with gzip, deflate, br or zstd",
+            Self::Broken => "send it without, or encoded as it says",
+            Self::File => "send it as it is before it is compressed",
+            Self::Length => "send it in parts, or as it is before it is compressed",
+            Self::Messages => "send messages, or another `Content-Type`",
+        }
+    }
 }
 
 /// Decodes and scans one body.
@@ -57,7 +98,7 @@ pub struct Decoding {
     chain: Next,
     view: Arc<Mutex<View>>,
     /// What is wrong where it cannot be decoded.
-    broken: &'static str,
+    broken: Unscanned,
     raw: u64,
     /// After how many raw bytes how many were decoded.
     marks: VecDeque<(u64, u64)>,
@@ -108,9 +149,7 @@ impl Decoding {
             return Ok(None);
         }
         if codings.len() > LAYERS {
-            return Err(Stop::Limit(
-                "has more than two encodings on top of each other",
-            ));
+            return Err(Stop::Limit(Unscanned::Layers));
         }
         let trail = if form {
             Trail::marked()
@@ -131,14 +170,13 @@ impl Decoding {
                 let (view, next) = (view.clone(), chain);
                 chain = Box::new(Between { view, next });
             }
-            let unknown = Stop::Limit("has an encoding that cannot be scanned");
+            let unknown = Stop::Limit(Unscanned::Coding);
             chain = decoder(coding, chain).ok_or(unknown)?;
         }
-        let broken = "is not encoded as its `Content-Encoding` says";
-        Ok(Some(Self::of(chain, view, broken)))
+        Ok(Some(Self::of(chain, view, Unscanned::Broken)))
     }
 
-    fn of(chain: Next, view: Arc<Mutex<View>>, broken: &'static str) -> Self {
+    fn of(chain: Next, view: Arc<Mutex<View>>, broken: Unscanned) -> Self {
         Self {
             chain,
             view,
@@ -157,8 +195,7 @@ impl Decoding {
         let view = View::new(scanner, Trail::new(&Kind::Unknown), false);
         view.lock().is_file = true;
         let chain = decoder(coding, Box::new(Sink(view.clone())))?;
-        let broken = "begins as gzip or zstd does, and cannot be decoded";
-        Some(Self::of(chain, view, broken))
+        Some(Self::of(chain, view, Unscanned::File))
     }
 
     /// Whether the headers leave it to the body to say that it is encoded.
@@ -268,8 +305,7 @@ impl View {
 
     fn over_budget(&mut self) {
         self.scanner.metrics.state.limit_reached(DECODED_LIMIT);
-        self.stop
-            .get_or_insert(Stop::Limit("decodes to more bytes than can be scanned"));
+        self.stop.get_or_insert(Stop::Limit(Unscanned::Length));
     }
 
     /// Scans what was decoded next, or decides at the end (`None`).

@@ -374,8 +374,7 @@ impl Scanner {
         if self.on_limit != OnLimit::Deny {
             return Ok(());
         }
-        let sentence =
-            format!("the request's body {why}; send it without, or with gzip, deflate, br or zstd");
+        let sentence = format!("the request's body {why}; {}", why.remedy());
         Err(Refusal::new(Reason::Detected, sentence))
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
 use super::coder::{Next, decoder};
-use super::{Sink, Stop, View, stopped};
+use super::{Sink, Stop, Unscanned, View, stopped};
 
 /// Flags, and a length in four bytes.
 const PREFIX: usize = 5;
@@ -94,13 +94,13 @@ impl Messages {
         self.prefix.clear();
         self.left = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         if flags & !(COMPRESSED | LAST) != 0 {
-            return Err(self.stop("is not made of messages as its `Content-Type` says"));
+            return Err(self.stop(Unscanned::Messages));
         }
         let sink = Sink(self.view.clone());
         self.message = if flags & COMPRESSED != 0 {
             let coding = self.coding.as_deref();
             let Some(decoder) = coding.and_then(|coding| decoder(coding, Box::new(sink))) else {
-                return Err(self.stop("has messages in an encoding that cannot be scanned"));
+                return Err(self.stop(Unscanned::MessageCoding));
             };
             Message::Compressed(decoder)
         } else if self.plain {
@@ -111,7 +111,7 @@ impl Messages {
         self.end()
     }
 
-    fn stop(&self, why: &'static str) -> io::Error {
+    fn stop(&self, why: Unscanned) -> io::Error {
         self.view.lock().stop.get_or_insert(Stop::Limit(why));
         stopped()
     }
