@@ -70,7 +70,11 @@ fn what_is_compressed_by_itself_hides_nothing() {
         lab.send(chunked("POST /a HTTP/1.1", &stored));
         let broken = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff\xff\xff";
         let response = lab.ask("POST /a HTTP/1.1", broken);
-        refused(&response, "begins as gzip or zstd does", "before it is compressed");
+        refused(
+            &response,
+            "begins as gzip or zstd does",
+            "before it is compressed",
+        );
         let arrived: Vec<Vec<u8>> = lab
             .server
             .requests()
