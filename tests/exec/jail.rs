@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use tempfile::TempDir;
@@ -294,11 +294,15 @@ impl Running {
     }
 }
 
-/// Not in `/tmp`, where everything is hidden anyway, but where the user may not write to
-/// the build folder.
+/// In the build folder, but where the user may not write to it, or it is in a folder that is
+/// hidden anyway.
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap_or_else(|_| tempfile::tempdir_in("/var/tmp").unwrap())
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let covered = ["/tmp", "/run", "/dev/shm"];
+    let is_covered = covered.iter().any(|folder| own.starts_with(folder));
+    let seen = Some(own).filter(|_| !is_covered);
+    seen.and_then(|folder| tempfile::tempdir_in(folder).ok())
+        .unwrap_or_else(|| tempfile::tempdir_in("/var/tmp").unwrap())
 }
 
 /// Both streams and the status.
