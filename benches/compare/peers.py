@@ -130,7 +130,7 @@ class Portreeve(Peer):
         (self.folder / "state").mkdir()
         under = ["valgrind", "--tool=callgrind", "--callgrind-out-file=callgrind.out"]
         return world.start_gateway([*(under if self.made.get("instructions") else []), self.binary(), "run",
-                            "--config", self.folder / "portreeve.toml"], self.folder)
+                                    "--config", self.folder / "portreeve.toml"], self.folder)
 
     def other_rules(self, count):
         """Rules that stand before those of the measurement and do not match."""
@@ -166,13 +166,15 @@ class Envoy(Peer):
     def launch(self, world):
         self.write("envoy.yaml", "envoy.yaml")
         return world.start_gateway([self.find("envoy"), "-c", "envoy.yaml", "--concurrency", self.made["processors"],
-                            "--log-level", "error", "--disable-hot-restart"], self.folder)
+                                    "--log-level", "error", "--disable-hot-restart"], self.folder)
 
 
 class Nginx(Peer):
     name = "nginx"
     port = 1
     note = "static leaf, reverse proxy, no inspection; HTTP/1.1 to the server"
+    #: What it writes of requests, and attaches to them.
+    access_log, attached = "off", ""
 
     def is_installed(self):
         return self.find("nginx")
@@ -180,14 +182,11 @@ class Nginx(Peer):
     def version(self):
         return subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip().split("/")[-1]
 
-    #: What it writes of requests, and attaches to them.
-    access_log, attached = "off", ""
-
     def launch(self, world):
         self.write("nginx.conf", "nginx.conf", workers=self.made["processors"], access_log=self.access_log,
                    attached=self.attached)
         return world.start_gateway(["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-g", "user root;"],
-                           self.folder)
+                                   self.folder)
 
 
 class NginxRecords(Nginx):
@@ -238,7 +237,7 @@ class Mitmproxy(Peer):
                    "flow_detail": 0, "connection_strategy": "lazy", "termlog_verbosity": "error"}
         settings = [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
         return world.start_gateway([self.find("mitmdump"), "--quiet", "--mode", f"transparent@{self.port}",
-                            *settings], self.folder)
+                                    *settings], self.folder)
 
 
 class Hudsucker(Peer):

@@ -45,15 +45,16 @@ impl Timer {
         Armed(armed): &mut Armed,
     ) -> Poll<()> {
         let deadline = || Instant::now() + limit;
-        match &mut self.0 {
-            Some(timer) if !*armed => timer.as_mut().reset(deadline()),
-            Some(_) => {}
-            none @ None => *none = Some(Box::pin(tokio::time::sleep_until(deadline()))),
-        }
-        *armed = true;
-        let Some(timer) = &mut self.0 else {
-            return Poll::Pending;
+        let timer = match &mut self.0 {
+            Some(timer) => {
+                if !*armed {
+                    timer.as_mut().reset(deadline());
+                }
+                timer
+            }
+            none @ None => none.insert(Box::pin(tokio::time::sleep_until(deadline()))),
         };
+        *armed = true;
         // Also where what was waited for has used up what its task may do in one turn.
         pin!(unconstrained(timer.as_mut())).poll(cx)
     }
