@@ -1,5 +1,5 @@
 //! The load that wrk and h2load cannot make, for `benches/compare/run`: new connections, new
-//! names, idle connections, and requests at a fixed rate. Prints one JSON object.
+//! names, idle connections, requests at a fixed rate, and by CONNECT. Prints one JSON object.
 //!
 //! TLS 1.3 with X25519, as browsers' and agents' libraries agree on with every peer; no session
 //! is resumed. The certificate is verified: what is measured is a connection that a client
@@ -62,6 +62,9 @@ struct Args {
     /// Requests a second, all connections together
     #[arg(long, default_value_t = 200)]
     rate: u64,
+    /// The address is of a proxy that is asked by CONNECT
+    #[arg(long)]
+    proxy: bool,
     /// The answer is to be 403
     #[arg(long)]
     refused: bool,
@@ -78,6 +81,8 @@ enum Mode {
     Idle,
     /// Requests at a fixed rate on kept connections; late ones count from when they were due
     Paced,
+    /// Requests on kept connections, one after the other
+    Kept,
 }
 
 /// What all tasks share.
@@ -121,6 +126,7 @@ async fn run(args: Args, mode: Mode) {
             tokio::spawn(async move {
                 match mode {
                     Mode::Paced => paced(&load, at).await,
+                    Mode::Kept => kept(&load).await,
                     Mode::Connect | Mode::Idle => connect(&load).await,
                 }
             })
@@ -160,8 +166,11 @@ impl Load {
     }
 
     async fn open(&self, name: &str) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.args.address).await?;
+        let mut stream = TcpStream::connect(self.args.address).await?;
         stream.set_nodelay(true)?;
+        if self.args.proxy {
+            ask(&mut stream, name).await?;
+        }
         let name = ServerName::try_from(name.to_owned()).unwrap();
         self.connector.connect(name, stream).await
     }
@@ -171,6 +180,38 @@ impl Load {
             let _ = writeln!(io::stderr(), "the first failure: {error}");
         }
     }
+}
+
+/// Asks a proxy for a connection to a name.
+async fn ask(stream: &mut TcpStream, name: &str) -> io::Result<()> {
+    let ask = format!("CONNECT {name}:443 HTTP/1.1\r\nhost: {name}:443\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await?);
+    }
+    if answer.starts_with(b"HTTP/1.1 200") {
+        return Ok(());
+    }
+    Err(io::Error::other("the proxy refuses to connect"))
+}
+
+async fn kept(load: &Load) -> Latencies {
+    let mut latencies = Latencies::new();
+    let name = load.name();
+    let done = async {
+        let mut stream = load.open(&name).await?;
+        while Instant::now() < load.end {
+            let started = Instant::now();
+            load.request(&mut stream, &name, "keep-alive").await?;
+            latencies.push(started.elapsed());
+        }
+        Ok(())
+    };
+    if let Err(error) = done.await {
+        load.fail(&error);
+    }
+    latencies
 }
 
 async fn connect(load: &Load) -> Latencies {
@@ -267,9 +308,12 @@ async fn request(
         .find_map(|line| line.strip_prefix("content-length: "))
         .and_then(|length| length.parse::<usize>().ok())
         .ok_or_else(|| io::Error::other("no content-length"))?;
-    while answer.len() < body + length {
-        if stream.read_buf(&mut answer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut left = (body + length).saturating_sub(answer.len());
+    answer.resize(64 << 10, 0);
+    while left > 0 {
+        match stream.read(&mut answer).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => left = left.saturating_sub(read),
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ class Peer:
 
     name = ""
     port = 0
+    #: Where it is asked by CONNECT, if it cannot do without.
+    proxy_port = 0
     rows = DECRYPTS_ALL
     #: Whether its configuration passes `streams.py`.
     has_streams = False
@@ -246,7 +248,7 @@ class Hudsucker(Peer):
     name = "hudsucker"
     port = 1
     rows = DECRYPTS_ALL | {"names"}
-    note = "mints, no inspection; asked by CONNECT, by a process that is not counted, and never apart"
+    note = "mints, no inspection; asked by CONNECT, for wrk and h2load by a process that is not counted and never apart"
 
     def is_installed(self):
         return self.made.get("hudsucker")
@@ -256,8 +258,9 @@ class Hudsucker(Peer):
         return lock.read_text().split('name = "hudsucker"\nversion = "')[1].split('"')[0]
 
     def launch(self, world):
-        own, binary = f"127.0.0.1:{self.port + 1000}", self.made["hudsucker"]
-        world.start([binary, "front", f"0.0.0.0:{self.port}", own], self.folder)
+        self.proxy_port, binary = self.port + 1000, self.made["hudsucker"]
+        own = f"0.0.0.0:{self.proxy_port}"
+        world.start([binary, "front", f"0.0.0.0:{self.port}", f"127.0.0.1:{self.proxy_port}"], self.folder)
         return world.start_gateway([binary, "proxy", own, world.folder / "ca.pem", world.folder / "ca.key"], self.folder)
 
 

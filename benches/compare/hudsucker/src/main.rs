@@ -5,9 +5,9 @@
 //! hudsucker-peer front ADDRESS PROXY            # takes redirected connections, asks the proxy by CONNECT
 //! ```
 //!
-//! hudsucker wants to be asked by CONNECT, and the load's connections are redirected ones. The
-//! front reads the server's name out of the ClientHello and asks in the agent's place. It is a
-//! process of its own, and its time is not counted.
+//! hudsucker wants to be asked by CONNECT, which wrk and h2load do not do. The front takes their
+//! redirected connections, reads the server's name out of the ClientHello and asks in the agent's
+//! place. It is a process of its own, and its time is not counted.
 
 use std::error::Error;
 use std::net::SocketAddr;
