@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::ReadHalf;
 
+use super::upload::ServerWriter;
 use crate::http::h1::{Reader, Writer};
 use crate::http::io::BoxStream;
+use crate::http::timer::Timer;
 use crate::metrics::OpenUpstream;
 use crate::net::forbidden::Permitted;
 use crate::net::limits::Share;
@@ -35,10 +37,18 @@ pub struct Hold {
 
 /// An HTTP/1 connection between two messages.
 pub struct Http1 {
+    /// Writes requests; an upload takes it along.
+    pub writer: ServerWriter,
+    /// All else, which stays where it is for as long as the connection is open.
+    pub rest: Box<Http1Rest>,
+}
+
+/// An HTTP/1 connection without its writer.
+pub struct Http1Rest {
     /// Reads responses.
     pub reader: Reader<ReadHalf<BoxStream>>,
-    /// Writes requests.
-    pub writer: Writer<WriteHalf<BoxStream>>,
+    /// For the wait for a response.
+    pub timer: Timer,
     /// Address and age.
     pub facts: Facts,
     /// Kept while it is open.
@@ -51,7 +61,7 @@ pub struct Switched {
     /// Reads what the server sends.
     pub reader: Reader<ReadHalf<BoxStream>>,
     /// Writes what it gets.
-    pub writer: Writer<WriteHalf<BoxStream>>,
+    pub writer: ServerWriter,
     pub(super) _hold: Hold,
 }
 
@@ -60,35 +70,27 @@ impl Http1 {
     #[must_use]
     pub fn new(stream: BoxStream, facts: Facts, hold: Hold) -> Self {
         let (read, write) = tokio::io::split(stream);
-        Self::from_parts(Reader::new(read), Writer::new(write), facts, hold)
-    }
-
-    /// Put together again after an exchange.
-    #[must_use]
-    pub fn from_parts(
-        reader: Reader<ReadHalf<BoxStream>>,
-        writer: Writer<WriteHalf<BoxStream>>,
-        facts: Facts,
-        hold: Hold,
-    ) -> Self {
         Self {
-            reader,
-            writer,
-            idle_since: facts.born,
-            facts,
-            hold,
+            writer: Writer::new(write),
+            rest: Box::new(Http1Rest {
+                reader: Reader::new(read),
+                timer: Timer::default(),
+                idle_since: facts.born,
+                facts,
+                hold,
+            }),
         }
     }
 
     /// When it was dialled.
     #[must_use]
     pub fn born(&self) -> Instant {
-        self.facts.born
+        self.rest.facts.born
     }
 
     /// Marks the start of an idle time.
     pub fn rest(&mut self, now: Instant) {
-        self.idle_since = now;
+        self.rest.idle_since = now;
     }
 
     /// Whether a request may start: not idle for too long, not closed by the server, and no
@@ -96,8 +98,8 @@ impl Http1 {
     #[must_use]
     pub fn is_usable(&mut self, idle_time: Duration, now: Instant) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        let idle = now.saturating_duration_since(self.idle_since);
-        idle <= idle_time && self.reader.poll_stale(&mut cx).is_pending()
+        let idle = now.saturating_duration_since(self.rest.idle_since);
+        idle <= idle_time && self.rest.reader.poll_stale(&mut cx).is_pending()
     }
 }
 

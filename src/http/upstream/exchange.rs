@@ -7,21 +7,20 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
-use tokio::io::ReadHalf;
 
-use super::connection::{Http1, StreamGuard, Switched};
+use super::connection::{Http1, Http1Rest, StreamGuard, Switched};
 use super::expectation::Expectation;
 use super::outgoing::Outgoing;
-use super::response::{Http1Rest, ResponseBody};
+use super::response::ResponseBody;
 use super::upload::{End, Sent, ServerWriter, Upload, write_end};
 use super::{Failure, Lease, Settings};
 use crate::error::{Reason, Refusal};
 use crate::http::body::{Body, BodyError, Stalling};
-use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, Reader, RequestOut};
+use crate::http::h1::{self, BodyFraming, Framing, Hops, ReadError, RequestOut};
 use crate::http::h2::Incoming;
-use crate::http::io::BoxStream;
 use crate::http::passing::{Passing, TrailerNames, trailer_field};
 use crate::http::redact::Agentward;
+use crate::http::timer::Timer;
 use crate::http::websocket::{Offer, UPGRADE};
 
 /// A held body up to this size is written before the response is waited for: it fits into
@@ -33,31 +32,27 @@ const INLINE: usize = 16 * 1024;
 /// # Errors
 /// [`Failure`], with whether the request may be sent again elsewhere.
 pub async fn http1(
-    mut connection: Http1,
+    Http1 {
+        mut writer,
+        mut rest,
+    }: Http1,
     lease: Lease,
     outgoing: &Outgoing,
     body: Body,
     agentward: Agentward<'_, '_>,
     settings: &Settings,
 ) -> Result<Response<Body>, Failure> {
-    let framing = queue_head(&mut connection, outgoing, &body, None)?;
+    let framing = queue_head(&mut writer, outgoing, &body, None)?;
     let inline = matches!(&body, Body::Held(data, _) if data.len() <= INLINE);
     let trailers = TrailerNames::Declared(outgoing.trailers.clone());
     let body = sent(outgoing, body, settings, trailers);
-    let Http1 {
-        mut reader,
-        writer,
-        facts,
-        hold,
-        ..
-    } = connection;
     let mut upload = if inline {
         write_inline(writer, framing, body, lease.reused).await?
     } else {
         Upload::http1(writer, framing, body)
     };
     let head = final_head(
-        (&mut reader, &mut upload),
+        (&mut rest, &mut upload),
         lease.reused,
         outgoing,
         agentward,
@@ -76,15 +71,8 @@ pub async fn http1(
         && head.framing != Framing::UntilClose
         && uploaded(&mut upload).await?
         && !is_bound_to_connection(outgoing, &head.headers);
-    let lease = lease.keep(keep);
-    let rest = Http1Rest {
-        reader,
-        upload,
-        facts,
-        hold,
-        lease,
-    };
-    Ok(http1_response(head, rest))
+    let body = ResponseBody::http1(rest, upload, lease.keep(keep));
+    Ok(http1_response(head, body))
 }
 
 /// Asks for a WebSocket on a connection of its own. Where the server does not agree, its
@@ -93,34 +81,24 @@ pub async fn http1(
 /// # Errors
 /// As [`http1`]; and a 101 that does not answer the offer.
 pub async fn upgrade(
-    mut connection: Http1,
+    Http1 {
+        mut writer,
+        mut rest,
+    }: Http1,
     lease: Lease,
     outgoing: &Outgoing,
     offer: &Offer,
     agentward: Agentward<'_, '_>,
     settings: &Settings,
 ) -> Result<(Response<Body>, Option<Switched>), Failure> {
-    let framing = queue_head(&mut connection, outgoing, &Body::empty(), Some(&UPGRADE))?;
+    let framing = queue_head(&mut writer, outgoing, &Body::empty(), Some(&UPGRADE))?;
     let body = sent(outgoing, Body::empty(), settings, TrailerNames::Any);
-    let Http1 {
-        mut reader,
-        writer,
-        facts,
-        hold,
-        ..
-    } = connection;
     let mut upload = write_inline(writer, framing, body, false).await?;
-    let legs = (&mut reader, &mut upload);
+    let legs = (&mut *rest, &mut upload);
     let head = final_head(legs, false, outgoing, agentward, settings).await?;
     if head.framing != Framing::Tunnel {
-        let rest = Http1Rest {
-            reader,
-            upload,
-            facts,
-            hold,
-            lease,
-        };
-        return Ok((http1_response(head, rest), None));
+        let body = ResponseBody::http1(rest, upload, lease);
+        return Ok((http1_response(head, body), None));
     }
     offer.is_agreed(&head).map_err(malformed)?;
     let writer = upload
@@ -129,6 +107,7 @@ pub async fn upgrade(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
+    let Http1Rest { reader, hold, .. } = *rest;
     let switched = Switched {
         reader,
         writer,
@@ -139,7 +118,7 @@ pub async fn upgrade(
 
 /// The head of the final response, or of a 101; interim ones go to the agent.
 async fn final_head(
-    (reader, upload): (&mut Reader<ReadHalf<BoxStream>>, &mut Upload),
+    (rest, upload): (&mut Http1Rest, &mut Upload),
     reused: bool,
     outgoing: &Outgoing,
     agentward: Agentward<'_, '_>,
@@ -150,8 +129,11 @@ async fn final_head(
     // Once a byte of a response is here, the request was seen: it is not sent again.
     let mut unseen = reused;
     loop {
-        let read = reader.read_response_head(&settings.head_limits, &outgoing.method);
-        let head = await_head(read, upload, &mut expectation, settings.first_byte).await?;
+        let read = rest
+            .reader
+            .read_response_head(&settings.head_limits, &outgoing.method);
+        let limit = (settings.first_byte, &mut rest.timer);
+        let head = await_head(read, upload, &mut expectation, limit).await?;
         let head = head.map_err(|error| read_failure(&error, unseen))?;
         let head = head.ok_or_else(|| closed_before_head(unseen))?;
         unseen = false;
@@ -165,7 +147,7 @@ async fn final_head(
 }
 
 fn queue_head(
-    connection: &mut Http1,
+    writer: &mut ServerWriter,
     outgoing: &Outgoing,
     body: &Body,
     upgrade: Option<&HeaderValue>,
@@ -187,7 +169,7 @@ fn queue_head(
             ..Hops::default()
         },
     };
-    match connection.writer.queue_request(&head) {
+    match writer.queue_request(&head) {
         Ok(()) => Ok(framing),
         Err(error) => Err(Failure::Refused(Refusal::new(
             Reason::Malformed,
@@ -219,7 +201,7 @@ async fn await_head<T>(
     head: impl Future<Output = T>,
     upload: &mut Upload,
     expectation: &mut Expectation<'_, '_>,
-    limit: Duration,
+    (limit, timer): (Duration, &mut Timer),
 ) -> Result<T, Failure> {
     let mut head = std::pin::pin!(head);
     while upload.is_running() {
@@ -232,7 +214,7 @@ async fn await_head<T>(
             () = expectation.unanswered() => expectation.go_on().await,
         }
     }
-    tokio::time::timeout(limit, head).await.map_err(|_| {
+    timer.within(limit, head).await.ok_or_else(|| {
         Failure::Refused(Refusal::new(
             Reason::UpstreamTimeout,
             format!(
@@ -304,7 +286,7 @@ async fn interim(
     Ok(())
 }
 
-fn http1_response(head: h1::ResponseHead, rest: Http1Rest) -> Response<Body> {
+fn http1_response(head: h1::ResponseHead, body: Body) -> Response<Body> {
     let mut headers = head.headers;
     if let Some(length) = head.declared_length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -312,7 +294,7 @@ fn http1_response(head: h1::ResponseHead, rest: Http1Rest) -> Response<Body> {
     if let Some(trailer) = trailer_field(&head.declared_trailers) {
         headers.insert(header::TRAILER, trailer);
     }
-    let mut response = Response::new(ResponseBody::http1(rest));
+    let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     response
@@ -350,9 +332,11 @@ pub async fn http2(
     };
     let mut interims = settings.interim_responses;
     let mut expectation = Expectation::of(outgoing, agentward, settings.expect);
+    let mut timer = Timer::default();
     let head = loop {
         let arrived = poll_fn(|cx| poll_head(&mut response, cx));
-        match await_head(arrived, &mut upload, &mut expectation, settings.first_byte).await? {
+        let limit = (settings.first_byte, &mut timer);
+        match await_head(arrived, &mut upload, &mut expectation, limit).await? {
             Head::Final(Ok(head)) => break head,
             Head::Final(Err(error)) => {
                 agents_fault(&error, &mut upload).await?;

@@ -275,16 +275,17 @@ impl Upstreams {
         } = exchange;
         let started = Instant::now();
         let whom = Whom::of(exchange);
-        let connection = self.connection(whom, reuse).await;
+        let connection = self.connection(whom, reuse, started).await;
         let (connection, reused) = connection.map_err(Failure::Refused)?;
-        let connected = Instant::now();
+        // One from the pool is there at once.
+        let connected = if reused { started } else { Instant::now() };
         let settings = &self.settings;
         let (peer, protocol, response) = match connection {
             Pooled::Http1(_) if outgoing.is_grpc() => return Err(Failure::Refused(no_http2())),
             Pooled::Http1(connection) => {
-                let peer = connection.facts.peer.addr();
+                let peer = connection.rest.facts.peer.addr();
                 let lease = self.lease(key, reused);
-                let sent = exchange::http1(*connection, lease, outgoing, body, agentward, settings);
+                let sent = exchange::http1(connection, lease, outgoing, body, agentward, settings);
                 (peer, Protocol::Http11, sent.await?)
             }
             Pooled::Http2(stream) => {
@@ -304,12 +305,17 @@ impl Upstreams {
     }
 
     /// A pooled connection, or a new one; and whether it was pooled.
-    async fn connection(&self, whom: Whom<'_>, reuse: bool) -> Result<(Pooled, bool), Refusal> {
+    async fn connection(
+        &self,
+        whom: Whom<'_>,
+        reuse: bool,
+        now: Instant,
+    ) -> Result<(Pooled, bool), Refusal> {
         let key = whom.key;
         if !reuse {
             return Ok((Box::pin(self.dial(whom)).await?, false));
         }
-        let lock = match self.reusable(key) {
+        let lock = match self.reusable(key, now) {
             Ok(pooled) => return Ok((pooled, true)),
             Err(None) => return Ok((Box::pin(self.dial(whom)).await?, false)),
             Err(Some(lock)) => lock,
@@ -317,7 +323,7 @@ impl Upstreams {
         // Whoever waited here may find an HTTP/2 connection that another request dialled;
         // where the server turned out to speak HTTP/1, or not at all, all dial at once.
         let together = timeout(self.settings.handshake, lock.lock()).await;
-        match self.reusable(key) {
+        match self.reusable(key, Instant::now()) {
             Ok(pooled) => return Ok((pooled, true)),
             Err(Some(_)) => {}
             Err(None) => drop(together),
@@ -330,11 +336,13 @@ impl Upstreams {
     }
 
     /// A pooled connection whose address the policy still permits.
-    fn reusable(&self, key: &Key) -> Result<Pooled, Together> {
+    fn reusable(&self, key: &Key, now: Instant) -> Result<Pooled, Together> {
         loop {
-            let pooled = self.pool.checkout(key)?;
+            let pooled = self.pool.checkout(key, now)?;
             let (peer, protocol) = match &pooled {
-                Pooled::Http1(connection) => (&connection.facts.peer, metrics::Protocol::Http1),
+                Pooled::Http1(connection) => {
+                    (&connection.rest.facts.peer, metrics::Protocol::Http1)
+                }
                 Pooled::Http2(stream) => {
                     (&stream.connection().facts.peer, metrics::Protocol::Http2)
                 }
@@ -359,8 +367,7 @@ impl Upstreams {
             self.http2(key, stream.io, facts, permit).await
         } else {
             self.pool.is_http1(key);
-            let connection = self.http1(stream.io, facts, permit);
-            Ok(Pooled::Http1(Box::new(connection)))
+            Ok(Pooled::Http1(self.http1(stream.io, facts, permit)))
         }
     }
 

@@ -174,7 +174,7 @@ const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 /// A connection to send on.
 pub enum Pooled {
     /// An HTTP/1 connection, for one request.
-    Http1(Box<Http1>),
+    Http1(Http1),
     /// A stream of a shared HTTP/2 connection, counted from here on: whoever comes next
     /// finds the room that is really left.
     Http2(StreamGuard),
@@ -198,8 +198,7 @@ impl Pool {
     ///
     /// # Errors
     /// None is there; the caller dials, holding what it is given.
-    pub fn checkout(&self, key: &Key) -> Result<Pooled, Together> {
-        let now = Instant::now();
+    pub fn checkout(&self, key: &Key, now: Instant) -> Result<Pooled, Together> {
         loop {
             let mut shelves = self.shelves.lock();
             let Some(shelf) = shelves.shelf(key, self.settings.keys_per_agent, now) else {
@@ -219,7 +218,7 @@ impl Pool {
             drop(shelves);
             let is_old = self.is_old(connection.born(), now);
             if !is_old && connection.is_usable(self.settings.idle_time, now) {
-                return Ok(Pooled::Http1(Box::new(connection)));
+                return Ok(Pooled::Http1(connection));
             }
         }
     }

@@ -5,16 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::io::ReadHalf;
 
 use super::Lease;
-use super::connection::{Facts, Hold, Http1, StreamGuard};
+use super::connection::{Http1, Http1Rest, StreamGuard};
 use super::upload::Upload;
 use crate::http::body::{Body, BodyError};
-use crate::http::h1::Reader;
 use crate::http::h2::Incoming;
 use crate::http::incoming::read_error;
-use crate::http::io::BoxStream;
 
 /// The body of a response on its way from a server.
 pub struct ResponseBody {
@@ -23,7 +20,7 @@ pub struct ResponseBody {
 }
 
 enum Source {
-    Http1(Option<Box<Http1Body>>),
+    Http1(Option<Http1Body>),
     /// The guard counts the stream until the body is dropped.
     Http2(
         Incoming,
@@ -32,33 +29,16 @@ enum Source {
 }
 
 struct Http1Body {
-    reader: Reader<ReadHalf<BoxStream>>,
-    facts: Facts,
-    hold: Hold,
+    rest: Box<Http1Rest>,
     lease: Lease,
-}
-
-/// What is left of an HTTP/1 connection once the response's head is read.
-pub struct Http1Rest {
-    pub(super) reader: Reader<ReadHalf<BoxStream>>,
-    pub(super) upload: Upload,
-    pub(super) facts: Facts,
-    pub(super) hold: Hold,
-    pub(super) lease: Lease,
 }
 
 impl ResponseBody {
     /// From an HTTP/1 connection; where there is no body, the connection goes back at once.
-    pub(super) fn http1(rest: Http1Rest) -> Body {
-        let body = Http1Body {
-            reader: rest.reader,
-            facts: rest.facts,
-            hold: rest.hold,
-            lease: rest.lease,
-        };
+    pub(super) fn http1(rest: Box<Http1Rest>, upload: Upload, lease: Lease) -> Body {
         let mut response = Self {
-            source: Source::Http1(Some(Box::new(body))),
-            upload: rest.upload,
+            source: Source::Http1(Some(Http1Body { rest, lease })),
+            upload,
         };
         if response.is_end() && !response.upload.is_running() {
             response.give_back();
@@ -94,7 +74,7 @@ impl ResponseBody {
 
     pub(in crate::http) fn is_end(&self) -> bool {
         match &self.source {
-            Source::Http1(body) => body.as_ref().is_none_or(|body| body.reader.at_end()),
+            Source::Http1(body) => body.as_ref().is_none_or(|body| body.rest.reader.at_end()),
             Source::Http2(incoming, _) => incoming.is_end(),
         }
     }
@@ -103,7 +83,7 @@ impl ResponseBody {
         match &self.source {
             Source::Http1(body) => body
                 .as_ref()
-                .map_or(Some(0), |body| body.reader.remaining()),
+                .map_or(Some(0), |body| body.rest.reader.remaining()),
             Source::Http2(incoming, _) => incoming.remaining(),
         }
     }
@@ -122,8 +102,9 @@ impl ResponseBody {
             Source::Http2(incoming, _) => incoming.poll_frame(cx),
             Source::Http1(None) => Poll::Ready(None),
             Source::Http1(Some(body)) => {
-                let frame = body.reader.poll_body(cx);
-                if frame.is_ready() && body.reader.is_idle() && !self.upload.is_running() {
+                let reader = &mut body.rest.reader;
+                let frame = reader.poll_body(cx);
+                if frame.is_ready() && reader.is_idle() && !self.upload.is_running() {
                     self.give_back();
                 }
                 frame.map(|frame| frame.map(|frame| frame.map_err(|error| read_error(&error))))
@@ -140,16 +121,9 @@ impl ResponseBody {
         let (Some(body), Some(writer)) = (body.take(), self.upload.take_writer()) else {
             return;
         };
-        let Http1Body {
-            reader,
-            facts,
-            hold,
-            lease,
-        } = *body;
-        if lease.keep && reader.is_idle() && !reader.has_buffered() {
-            lease
-                .pool
-                .put_back(&lease.key, Http1::from_parts(reader, writer, facts, hold));
+        let Http1Body { rest, lease } = body;
+        if lease.keep && rest.reader.is_idle() && !rest.reader.has_buffered() {
+            lease.pool.put_back(&lease.key, Http1 { writer, rest });
         }
     }
 }

@@ -50,9 +50,9 @@ impl Bench {
     /// Whether there was a connection, which then goes back.
     fn has(&self, agent: &str, host: usize) -> bool {
         let key = key(agent, host);
-        match self.pool.checkout(&key) {
+        match self.pool.checkout(&key, Instant::now()) {
             Ok(Pooled::Http1(connection)) => {
-                self.pool.put_back(&key, *connection);
+                self.pool.put_back(&key, connection);
                 true
             }
             Ok(Pooled::Http2(_)) | Err(_) => false,
