@@ -86,9 +86,9 @@ impl Log {
                 torn = gap.torn,
                 "the audit log does not end with a stop record"
             );
-            queue.note(Record::gap(gap));
+            queue.note(&mut Record::gap(gap));
         }
-        queue.note(Record {
+        queue.note(&mut Record {
             gateway_version: Some(env!("CARGO_PKG_VERSION")),
             ..Record::new(Kind::Start)
         });
@@ -119,8 +119,8 @@ impl Log {
 
     /// Queues a record of the gateway itself, such as of a reload: these need no slot and
     /// are taken also while the file cannot be written.
-    pub fn note(&self, record: Record) {
-        self.0.queue.note(record);
+    pub fn note(&self, mut record: Record) {
+        self.0.queue.note(&mut record);
     }
 
     /// Goes on in a new file of the same path, after the old one was renamed.
@@ -166,8 +166,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Queues the record and gives it its number. Never blocks and never fails.
-    pub fn write(mut self, record: Record) {
+    /// Queues the record and gives it its number, and its time and id where it has none. Never
+    /// blocks and never fails.
+    pub fn write(mut self, record: &mut Record) {
         if let Some(queue) = self.queue.take() {
             queue.push(record, self.reserved);
         }

@@ -171,7 +171,7 @@ impl Queue {
     }
 
     /// Queues the record of a slot.
-    pub(super) fn push(&self, record: Record, reserved: bool) {
+    pub(super) fn push(&self, record: &mut Record, reserved: bool) {
         drafted(record, |draft| {
             let mut inner = self.inner.lock();
             inner.reserved -= usize::from(reserved);
@@ -181,7 +181,7 @@ impl Queue {
     }
 
     /// Queues a record of the gateway itself, which needs no slot.
-    pub(super) fn note(&self, record: Record) {
+    pub(super) fn note(&self, record: &mut Record) {
         drafted(record, |draft| {
             let inner = self.inner.lock();
             let room = inner.used() < self.capacity + NOTES;
@@ -280,7 +280,7 @@ impl Inner {
 
 /// The line of a record, in which what every record has is filled in. Its memory is the
 /// thread's.
-fn drafted<T>(mut record: Record, then: impl FnOnce(&Draft) -> T) -> T {
+fn drafted<T>(record: &mut Record, then: impl FnOnce(&Draft) -> T) -> T {
     thread_local! {
         static DRAFT: Cell<Draft> = Cell::default();
     }
@@ -288,7 +288,7 @@ fn drafted<T>(mut record: Record, then: impl FnOnce(&Draft) -> T) -> T {
     record.id.get_or_insert_with(Uuid::now_v7);
     // While the thread ends there is none, and a new one does.
     let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
-    draft.write(&record);
+    draft.write(record);
     let done = then(&draft);
     let _ = DRAFT.try_with(|kept| kept.set(draft));
     done

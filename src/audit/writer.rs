@@ -194,7 +194,7 @@ impl Writer {
 
     /// What the kernel could not make durable once, it may have dropped (fsync(2)).
     fn note_unsynced(&self) {
-        self.queue.note(Record::gap(Gap {
+        self.queue.note(&mut Record::gap(Gap {
             cause: GapCause::Unsynced,
             last_sequence: None,
             torn: None,

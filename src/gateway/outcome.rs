@@ -77,21 +77,8 @@ struct Messages {
 }
 
 impl<'a> Outcome<'a> {
-    /// The outcome of a request whose head was read.
-    pub fn begin(connection: &'a Connection, active: &Active, raw: &RawHead) -> Self {
-        let outcome = Self::begin_without_head(connection, active);
-        {
-            let mut state = outcome.state.lock();
-            state.record.version = Some(version(raw.protocol));
-            state.record.method = Some(raw.method.clone());
-            // Overwritten with the canonical path; until then what was asked, as asked.
-            state.record.path = Some(raw.target.split('?').next().unwrap_or_default().to_owned());
-        }
-        outcome
-    }
-
-    /// The outcome of a head that could not be read.
-    pub fn begin_without_head(connection: &'a Connection, active: &Active) -> Self {
+    /// The outcome of a request, whose head could be read or not.
+    pub fn begin(connection: &'a Connection, active: &Active, raw: Option<&RawHead>) -> Self {
         let agent = active.policy.agent(connection.client.0.ip()).clone();
         connection.has_served.store(true, Relaxed);
         let (needles, blind) = match active.echoes.of(&agent) {
@@ -110,6 +97,10 @@ impl<'a> Outcome<'a> {
             tls_version: connection.tls_version,
             server_name: connection.settled.name.clone(),
             scheme: Some(connection.settled.scheme.as_str()),
+            version: raw.map(|raw| version(raw.protocol)),
+            method: raw.map(|raw| raw.method.clone()),
+            // Overwritten with the canonical path; until then what was asked, as asked.
+            path: raw.map(|raw| raw.target.split('?').next().unwrap_or_default().to_owned()),
             ..Record::default()
         };
         Self {
@@ -260,7 +251,10 @@ impl<'a> Outcome<'a> {
     pub fn read(&self, request: &Request) {
         let record = &mut self.state.lock().record;
         record.server = Some(request.authority.clone());
-        record.path = Some(request.target.path().to_owned());
+        let path = request.target.path();
+        if record.path.as_deref() != Some(path) {
+            record.path = Some(path.to_owned());
+        }
     }
 
     /// A rule allows it, or its denial is only observed.
@@ -368,12 +362,12 @@ impl<'a> Outcome<'a> {
             drop(state);
             record.kind = Kind::Interim;
             self.fill_numbers(&mut record);
-            slot.write(record);
+            slot.write(&mut record);
         }
     }
 
     /// The answer was sent, or could not be.
-    pub fn finish(self, sent: &Sent) {
+    pub fn finish(&self, sent: &Sent) {
         if let Err(failure) = sent {
             let refusal = match failure {
                 SendFailure::Body(error) => error.of_response(),
@@ -405,26 +399,22 @@ impl<'a> Outcome<'a> {
     }
 
     fn write(&self) {
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         if std::mem::replace(&mut state.done, true) {
             return;
         }
-        let mut record = std::mem::take(&mut state.record);
-        let websocket = state.websocket.take();
-        record.messages = messages(websocket.as_ref());
-        let (slot, rule) = (state.slot.take(), state.rule.take());
+        let record = &mut state.record;
+        record.messages = messages(state.websocket.take().as_ref());
         let _shares = (state.running.take(), state.held.take());
-        drop(state);
-        drop(websocket);
-        self.fill_numbers(&mut record);
-        self.count(&record, rule.as_ref());
+        self.fill_numbers(record);
+        self.count(record, state.rule.as_ref());
         // One that was broken off while it waited for its share has asked for no place yet.
         let refused = matches!(
             record.reason,
             Some(Reason::AuditFull | Reason::AuditUnwritable | Reason::Draining)
         );
         let late = || (!refused).then(|| self.gateway.audit.reserve().ok())?;
-        match slot.or_else(late) {
+        match state.slot.take().or_else(late) {
             Some(slot) => slot.write(record),
             // There was no room when the request began: the log counts that it refused it.
             None => {
@@ -483,7 +473,9 @@ impl<'a> Outcome<'a> {
             }
         }
         metrics.dlp.scanned(self.found.scanned());
-        metrics.requests.finished(self.started.elapsed());
+        metrics
+            .requests
+            .finished(record.duration.unwrap_or_default());
         metrics
             .requests
             .bytes(Direction::Request, self.sent.bytes());
@@ -567,7 +559,7 @@ pub fn connection_refused(
     let Ok(slot) = gateway.audit.reserve() else {
         return;
     };
-    slot.write(Record {
+    slot.write(&mut Record {
         kind: Kind::Connection,
         agent: Some(agent.clone()),
         verdict: Some(Verdict::Deny),

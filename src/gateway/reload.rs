@@ -58,7 +58,7 @@ impl Gateway {
     fn record_reload(&self, generation: u64, failure: Option<&str>) {
         // Without a slot the log itself is in trouble, which it says by its own metrics.
         if let Ok(slot) = self.audit.reserve() {
-            slot.write(Record {
+            slot.write(&mut Record {
                 generation: Some(generation),
                 sentence: failure.map(ToOwned::to_owned),
                 ..Record::new(Kind::Reload)

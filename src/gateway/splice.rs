@@ -287,7 +287,7 @@ impl Outcome {
             let mut record = self.record.clone();
             record.kind = Kind::Interim;
             self.fill(&mut record);
-            slot.write(record);
+            slot.write(&mut record);
         }
     }
 
@@ -315,7 +315,7 @@ impl Outcome {
         bytes.spliced(Direction::Response, self.passed.down.bytes());
         // Without a slot the log has counted that it refused one.
         if let Some(slot) = self.slot.take() {
-            slot.write(record);
+            slot.write(&mut record);
         }
     }
 }

@@ -150,7 +150,7 @@ fn a_run_is_start_records_stop_and_the_next_goes_on_counting() {
     for run in 0..2_u64 {
         let log = in_folder(&folder);
         for path in ["/a", "/b"] {
-            log.reserve().unwrap().write(request(path));
+            log.reserve().unwrap().write(&mut request(path));
         }
         assert_eq!(log.close(LONG), Ok(()));
         assert_eq!(log.state().written, 4);
@@ -183,7 +183,7 @@ fn i12_a_killed_gateway_leaves_a_gap_record_and_no_broken_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let log = in_folder(&folder);
-        log.reserve().unwrap().write(request("/a"));
+        log.reserve().unwrap().write(&mut request("/a"));
         log.close(LONG).unwrap();
         // As if it had been killed before the stop record.
         let text = fs::read_to_string(&path).unwrap();
@@ -226,7 +226,7 @@ fn a_full_device_lets_pass_what_the_operator_wants_to_pass() {
     ))
     .unwrap();
     for _ in 0..10 {
-        log.reserve().unwrap().write(request("/a"));
+        log.reserve().unwrap().write(&mut request("/a"));
     }
     let state = log.state();
     // The start record and three requests fill the queue.
@@ -241,7 +241,7 @@ fn i12_a_write_that_fails_in_the_middle_goes_on_where_it_failed() {
     let running = [log.reserve().unwrap(), log.reserve().unwrap()];
     disk.make_room(31);
     for slot in running {
-        slot.write(request("/a"));
+        slot.write(&mut request("/a"));
     }
     until(&log, "unwritable", |state| state.unwritable_since.is_some());
     assert_eq!(refusal(&log), Some(Reason::AuditUnwritable));
@@ -252,7 +252,7 @@ fn i12_a_write_that_fails_in_the_middle_goes_on_where_it_failed() {
     }
     disk.make_room(10_000);
     until(&log, "writable", |state| state.unwritable_since.is_none());
-    log.reserve().unwrap().write(request("/b"));
+    log.reserve().unwrap().write(&mut request("/b"));
     log.close(LONG).unwrap();
     let records = disk.records();
     assert_eq!(
@@ -274,8 +274,8 @@ fn i9_there_are_only_so_many_slots() {
     drop(first);
     assert_eq!((log.state().abandoned, log.state().reserved), (1, 1));
     let third = log.reserve().unwrap();
-    second.write(request("/a"));
-    third.write(request("/b"));
+    second.write(&mut request("/a"));
+    third.write(&mut request("/b"));
     until(&log, "written", |state| state.queued == 0);
     assert_eq!(
         (
@@ -292,7 +292,7 @@ fn i12_dropped_records_are_holes_and_a_gap_record_counts_them() {
     let disk = Disk::new(0);
     let log = on(&disk, 3, WhenUnwritable::Continue);
     for _ in 0..5 {
-        log.reserve().unwrap().write(request("/a"));
+        log.reserve().unwrap().write(&mut request("/a"));
     }
     assert_eq!(log.state().lost, 3);
     disk.make_room(usize::MAX);
@@ -316,11 +316,11 @@ fn rotation_goes_on_in_a_new_file() {
         folder.path().join("audit.jsonl.1"),
     );
     let log = in_folder(&folder);
-    log.reserve().unwrap().write(request("/a"));
+    log.reserve().unwrap().write(&mut request("/a"));
     until(&log, "written", |state| state.written == 2);
     fs::rename(&path, &old).unwrap();
     log.reopen().unwrap();
-    log.reserve().unwrap().write(request("/b"));
+    log.reserve().unwrap().write(&mut request("/b"));
     log.close(LONG).unwrap();
     let (old, new) = (
         fs::read_to_string(&old).unwrap(),
@@ -345,7 +345,7 @@ fn a_failed_rotation_keeps_the_old_file() {
         error.contains("audit.jsonl") && error.contains("create it"),
         "{error}"
     );
-    log.reserve().unwrap().write(request("/a"));
+    log.reserve().unwrap().write(&mut request("/a"));
     log.close(LONG).unwrap();
     assert_eq!(
         kinds(&parse(&io::read_to_string(kept).unwrap())),
@@ -360,7 +360,7 @@ fn a_new_file_begins_with_a_whole_line() {
     let slot = log.reserve().unwrap();
     until(&log, "started", |state| state.written == 1);
     full.make_room(20);
-    slot.write(request("/a"));
+    slot.write(&mut request("/a"));
     until(&log, "unwritable", |state| state.unwritable_since.is_some());
     let empty = Disk::new(usize::MAX);
     empty
@@ -392,7 +392,7 @@ fn closing_waits_for_the_slots_that_are_out() {
             assert!(Instant::now() < deadline, "never closing");
         }
         assert_eq!(kinds(&disk.records()), ["start"]);
-        slot.write(request("/slow"));
+        slot.write(&mut request("/slow"));
         assert_eq!(closed.join().unwrap(), Ok(()));
     });
     assert_eq!(kinds(&disk.records()), ["start", "request", "stop"]);
@@ -406,7 +406,7 @@ fn i12_what_still_runs_at_the_deadline_is_counted() {
     log.0.queue.close(Instant::now());
     assert_eq!(log.close(LONG), Ok(()));
     // Comes too late, and is not written after the stop record.
-    stuck.write(request("/stuck"));
+    stuck.write(&mut request("/stuck"));
     let records = disk.records();
     assert_eq!(kinds(&records), ["start", "gap", "stop"]);
     assert_eq!(records[1]["portreeve.gap.cause"], "unfinished");
@@ -450,7 +450,7 @@ fn i12_a_writer_that_dies_closes_the_gate() {
     let log = on(&disk, 8, WhenUnwritable::Deny);
     let slot = log.reserve().unwrap();
     disk.0.lock().defect = true;
-    slot.write(request("/a"));
+    slot.write(&mut request("/a"));
     until(&log, "lost", |state| state.lost == 1);
     assert_eq!(refusal(&log), Some(Reason::AuditUnwritable));
     assert_eq!(log.close(LONG), Err(Unwritten { records: 1 }));
@@ -473,7 +473,7 @@ fn i12_no_record_is_lost_or_doubled_while_the_disk_comes_and_goes() {
                             Err(_) => thread::yield_now(),
                         }
                     };
-                    slot.write(request(&format!("/{thread}/{number}")));
+                    slot.write(&mut request(&format!("/{thread}/{number}")));
                 }
             });
         }

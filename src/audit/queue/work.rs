@@ -82,13 +82,13 @@ impl Queue {
         inner.tried = true;
         if inner.untold > 0 && inner.phase.takes() {
             let lost = std::mem::take(&mut inner.untold);
-            let gap = Record::gap(Gap {
+            let mut gap = Record::gap(Gap {
                 cause: GapCause::Dropped,
                 last_sequence: None,
                 torn: None,
                 lost: Some(lost),
             });
-            drafted(gap, |draft| inner.number(draft));
+            drafted(&mut gap, |draft| inner.number(draft));
         }
         self.progress.notify_all();
     }
@@ -179,19 +179,19 @@ impl Inner {
     fn stop(&mut self, deadline: Instant) {
         if self.reserved > 0 {
             let lost = Some(self.reserved as u64);
-            let gap = Record::gap(Gap {
+            let mut gap = Record::gap(Gap {
                 cause: GapCause::Unfinished,
                 last_sequence: None,
                 torn: None,
                 lost,
             });
-            drafted(gap, |draft| self.number(draft));
+            drafted(&mut gap, |draft| self.number(draft));
         }
-        let stop = Record {
+        let mut stop = Record {
             gateway_version: Some(env!("CARGO_PKG_VERSION")),
             ..Record::new(Kind::Stop)
         };
-        drafted(stop, |draft| self.number(draft));
+        drafted(&mut stop, |draft| self.number(draft));
         self.phase = Phase::Stopped(deadline);
     }
 }
