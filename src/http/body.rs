@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use super::scan::Scanned;
 use super::swap::Swapping;
@@ -195,20 +196,29 @@ impl Body {
     /// longer and undeclared ones stay as they are.
     ///
     /// # Errors
-    /// As the body itself.
-    pub async fn hold(self, limit: u64, stall: Duration) -> Result<Self, BodyError> {
+    /// As the body itself; [`BodyError::Stalled`] also where all of it takes longer than `patience`.
+    pub async fn hold(
+        self,
+        limit: u64,
+        stall: Duration,
+        patience: Duration,
+    ) -> Result<Self, BodyError> {
         if self.is_end_stream() {
             return Ok(Self::empty());
         }
         if self.to_be_held(limit).is_none() {
             return Ok(self);
         }
-        let mut held = Held::default();
-        let mut body = Stalling::new(self, stall);
-        while let Some(frame) = body.frame().await {
-            held.push(frame?);
-        }
-        Ok(held.into_body())
+        let reading = async {
+            let mut held = Held::default();
+            let mut body = Stalling::new(self, stall);
+            while let Some(frame) = body.frame().await {
+                held.push(frame?);
+            }
+            Ok(held.into_body())
+        };
+        let held = timeout(patience, reading).await;
+        held.unwrap_or(Err(BodyError::Stalled(patience)))
     }
 }
 

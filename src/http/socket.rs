@@ -2,12 +2,13 @@
 //! few system calls.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
+use rustix::buffer::{Buffer, spare_capacity};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
@@ -25,8 +26,8 @@ const PATIENCE: u8 = 8;
 const STREAMED: usize = 64 * 1024;
 
 thread_local! {
-    /// Where what is ahead is read to, before it is known how much that is.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; AHEAD].into());
+    /// Where a message is read to, before it is known how much of it is ahead.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; NARROW + AHEAD].into());
 }
 
 /// A TCP stream. Who sent one message that is longer than its reader had room for sends more
@@ -97,15 +98,16 @@ impl Socket {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let read = SCRATCH.with_borrow_mut(|scratch| {
-                let parts = [buf.initialize_unfilled(), scratch];
-                let mut parts = parts.map(IoSliceMut::new);
-                let read = read_some(&self.stream, room + AHEAD, |stream| {
-                    rustix::io::readv(stream, &mut parts)
-                })?;
-                let ahead = read.and_then(|read| read.checked_sub(room));
-                let ahead = ahead.and_then(|ahead| scratch.get(..ahead));
-                self.ahead = ahead.map_or_else(Vec::new, <[u8]>::to_vec);
-                io::Result::Ok(read)
+                let (all, _) = scratch.split_at_mut(scratch.len().min(room + AHEAD));
+                // One piece and a copy, which are less than two pieces.
+                let read = read_some(&self.stream, (&mut *all, room + AHEAD))?;
+                let read = read.and_then(|read| all.get(..read));
+                if let Some(read) = read {
+                    let (now, ahead) = read.split_at(read.len().min(room));
+                    buf.put_slice(now);
+                    self.ahead = ahead.to_vec();
+                }
+                io::Result::Ok(read.map(<[u8]>::len))
             });
             if let Some(read) = read? {
                 self.expected = match read.checked_sub(room) {
@@ -113,7 +115,6 @@ impl Socket {
                     Some(_) => Expected::Messages(PATIENCE),
                     None => Expected::Messages(patience.saturating_sub(1)),
                 };
-                buf.advance(read.min(room));
                 return Poll::Ready(Ok(()));
             }
         }
@@ -132,9 +133,7 @@ impl Socket {
             };
             ready?;
             self.ahead.reserve_exact(STREAMED);
-            let read = read_some(&self.stream, STREAMED, |stream| {
-                rustix::io::read(stream, spare_capacity(&mut self.ahead))
-            })?;
+            let read = read_some(&self.stream, (spare_capacity(&mut self.ahead), STREAMED))?;
             if let Some(read) = read {
                 if read < STREAMED / 4 {
                     self.expected = Expected::Messages(PATIENCE);
@@ -146,15 +145,14 @@ impl Socket {
     }
 }
 
-/// Reads what there is `room` for; `None` where nothing is there yet.
+/// Reads what a buffer of so many bytes has room for; `None` where nothing is there yet.
 fn read_some(
     stream: &TcpStream,
-    room: usize,
-    read: impl FnOnce(&TcpStream) -> rustix::io::Result<usize>,
+    (buffer, room): (impl Buffer<u8>, usize),
 ) -> io::Result<Option<usize>> {
     let mut count = None;
     let result = stream.try_io(Interest::READABLE, || {
-        let read = read(stream)?;
+        let (_, read) = recv(stream, buffer, RecvFlags::empty())?;
         count = Some(read);
         // As for tokio's own reads: where there was room for more, nothing is left. Said like this
         // the stream counts as not ready from before the read on, so that the next one waits

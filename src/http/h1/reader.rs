@@ -17,10 +17,9 @@ use super::head::{self, RequestHead, ResponseHead};
 use super::scan::Scan;
 use super::{Framing, HeadLimits};
 
-/// What a read asks for at first, and of heads always.
+/// What a read asks for at first, and of heads always; onto the stack where nothing may come for
+/// long.
 const SMALL_READ: usize = 8 * 1024;
-/// What is read onto the stack where nothing may come for long; most heads fit.
-const PROBE: usize = 4 * 1024;
 /// What it grows to while a body keeps filling it.
 const LARGE_READ: usize = 64 * 1024;
 /// What an agent may send ahead while it waits for a response.
@@ -365,8 +364,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if self.eof {
             return Poll::Ready(Ok(0));
         }
-        let mut space = [MaybeUninit::uninit(); PROBE];
-        let (space, _) = space.split_at_mut(most.min(PROBE));
+        let mut space = [MaybeUninit::uninit(); SMALL_READ];
+        let (space, _) = space.split_at_mut(most.min(SMALL_READ));
         let mut space = ReadBuf::uninit(space);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut space))?;
         let read = space.filled();
