@@ -223,7 +223,7 @@ fn assert_within(taken: Taken, bound: Taken) {
 fn an_http_1_request_takes_few_allocations() {
     inside(|| {
         let bound = Taken {
-            times: 54,
+            times: 46,
             bytes: 9 << 10,
         };
         assert_within(measure("http/1.1"), bound);
@@ -234,8 +234,8 @@ fn an_http_1_request_takes_few_allocations() {
 fn an_http_2_request_takes_few_allocations() {
     inside(|| {
         let bound = Taken {
-            times: 48,
-            bytes: 18 << 10,
+            times: 43,
+            bytes: 17 << 10,
         };
         assert_within(measure("h2"), bound);
     });

@@ -16,7 +16,7 @@ use super::websocket::{self, Opened, Outward};
 use crate::credential::Attachment;
 use crate::dlp::Profile;
 use crate::error::{Reason, Refusal};
-use crate::http::body::{Body, BodyError};
+use crate::http::body::Body;
 use crate::http::canonical::canonical;
 use crate::http::raw::RawHead;
 use crate::http::refusal::{self, Dialect};
@@ -68,7 +68,7 @@ pub async fn serve(
     timer: &mut Timer,
 ) {
     let active = connection.gateway.active();
-    let outcome = Outcome::begin(connection, &active, &raw);
+    let outcome = Outcome::begin(connection, &active, Some(&raw));
     if connection.gateway.refusals.check(outcome.agent()).is_err() {
         return outcome.not_answered(responder);
     }
@@ -109,7 +109,7 @@ pub async fn serve(
 /// Answers a head that could not be read.
 pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: &Responder<'_>) {
     let active = connection.gateway.active();
-    let outcome = Outcome::begin_without_head(connection, &active);
+    let outcome = Outcome::begin(connection, &active, None);
     if connection.gateway.refusals.check(outcome.agent()).is_err() {
         return outcome.not_answered(responder);
     }
@@ -370,10 +370,9 @@ async fn hold(
             responder.go_on().await;
         }
     }
-    let holding = body.hold(settings.hold_bytes, settings.timeouts.body);
-    let body = timeout(settings.timeouts.hold, holding).await;
-    let body = body.unwrap_or(Err(BodyError::Stalled(settings.timeouts.hold)));
-    body.map_err(|error| error.of_request())
+    let timeouts = &settings.timeouts;
+    let held = body.hold(settings.hold_bytes, timeouts.body, timeouts.hold);
+    held.await.map_err(|error| error.of_request())
 }
 
 /// What a connection to the server must have been made for (I6).

@@ -1,6 +1,7 @@
 //! The requests of a connection, one after the other on HTTP/1, side by side on HTTP/2.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,7 +14,6 @@ use tokio::io::WriteHalf;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use super::drain::Drain;
 use super::outcome::CountPanic;
 use super::{Settings, request};
 use crate::error::{Reason, Refusal};
@@ -52,16 +52,18 @@ enum Next {
 /// Serves an HTTP/1 connection to its end.
 pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     let mut drain = connection.drain.clone();
+    // One wait for all requests: each would have to join those who wait, and leave them.
+    let mut leaving = pin!(drain.begun());
     let (read, write) = tokio::io::split(stream);
     let reader = SharedReader::new(read);
     let mut writer = Writer::new(write);
     let idle = connection.gateway.settings.timeouts.idle;
     let mut patience = idle;
     let mut waiting = Timer::default();
-    while let Next::Bytes = next(&reader, &mut drain, (patience, &mut waiting)).await {
+    while let Next::Bytes = next(&reader, leaving.as_mut(), (patience, &mut waiting)).await {
         let legs = (&reader, &mut writer);
         // Boxed, so that a connection on which nothing happens is small.
-        match Box::pin(busy(&connection, legs, &mut drain, &mut waiting)).await {
+        match Box::pin(busy(&connection, legs, leaving.as_mut(), &mut waiting)).await {
             End::GoOn => patience = idle.saturating_sub(BREATH),
             End::Close => break,
             // The answer is incomplete: an orderly end would make it look whole.
@@ -75,7 +77,7 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
 async fn busy(
     connection: &Connection,
     (reader, writer): (&SharedReader, &mut Writer<WriteHalf<BoxStream>>),
-    drain: &mut Drain,
+    mut leaving: Pin<&mut impl Future<Output = ()>>,
     waiting: &mut Timer,
 ) -> End {
     let settings = &connection.gateway.settings;
@@ -89,7 +91,7 @@ async fn busy(
                     (reader, &mut *writer),
                     head.method.clone(),
                     head.version,
-                    head.keep_alive && !drain.has_begun(),
+                    head.keep_alive && !connection.drain.has_begun(),
                     settings.timeouts.close,
                 ));
                 let body = Body::H1(reader.body());
@@ -116,7 +118,7 @@ async fn busy(
         if !matches!(goes_on, End::GoOn) {
             return goes_on;
         }
-        match next(reader, drain, (breath, &mut *waiting)).await {
+        match next(reader, leaving.as_mut(), (breath, &mut *waiting)).await {
             Next::Bytes => {}
             Next::Silence => return End::GoOn,
             Next::End => return End::Close,
@@ -127,12 +129,12 @@ async fn busy(
 /// Waits for the first byte of a request.
 async fn next(
     reader: &SharedReader,
-    drain: &mut Drain,
+    leaving: Pin<&mut impl Future<Output = ()>>,
     (patience, timer): (Duration, &mut Timer),
 ) -> Next {
     tokio::select! {
         biased;
-        () = drain.begun() => Next::End,
+        () = leaving => Next::End,
         waited = timer.within(patience, reader.wait_for_bytes()) => match waited {
             Some(Ok(true)) => Next::Bytes,
             Some(Ok(false) | Err(_)) => Next::End,

@@ -83,7 +83,8 @@ pub enum Decision {
 /// query can, because steps after the decision remove authenticators and add credentials.
 #[derive(Debug)]
 pub struct Allowed {
-    request: Request,
+    /// Boxed, as it passes from step to step.
+    request: Box<Request>,
     rule: Option<Arc<Rule>>,
     observed: Option<Refusal>,
 }
@@ -91,7 +92,7 @@ pub struct Allowed {
 impl Allowed {
     pub(super) fn by(rule: Arc<Rule>, request: Request) -> Self {
         Self {
-            request,
+            request: Box::new(request),
             rule: Some(rule),
             observed: None,
         }
@@ -100,7 +101,7 @@ impl Allowed {
     /// Let through although refused. There is no rule, hence no credential.
     pub(super) fn observing(refusal: Refusal, request: Request) -> Self {
         Self {
-            request,
+            request: Box::new(request),
             rule: None,
             observed: Some(refusal),
         }
@@ -141,7 +142,7 @@ impl Allowed {
     /// The request, to be sent.
     #[must_use]
     pub fn into_request(self) -> Request {
-        self.request
+        *self.request
     }
 }
 
@@ -152,6 +153,4 @@ pub struct Denied {
     pub refusal: Refusal,
     /// The deny rule, if it was one.
     pub rule: Option<Arc<Rule>>,
-    /// What was asked, for the record.
-    pub request: Request,
 }

@@ -186,7 +186,7 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, agent: &AgentName, request: Request) -> Decision {
         if let Some(refusal) = refused_by_form(agent, &request) {
-            return deny(refusal, None, request);
+            return deny(refusal, None);
         }
         match self.first_match(agent, &request) {
             Ok(rule) => match &rule.action {
@@ -220,7 +220,7 @@ impl Policy {
 
     fn refuse(&self, refusal: Refusal, rule: Option<&Arc<Rule>>, request: Request) -> Decision {
         match self.mode {
-            Mode::Enforce => deny(refusal, rule, request),
+            Mode::Enforce => deny(refusal, rule),
             Mode::Observe => Decision::Allow(Allowed::observing(refusal, request)),
         }
     }
@@ -262,11 +262,7 @@ fn refused_by_form(agent: &AgentName, request: &Request) -> Option<Refusal> {
     }
 }
 
-fn deny(refusal: Refusal, rule: Option<&Arc<Rule>>, request: Request) -> Decision {
+fn deny(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Decision {
     let rule = rule.map(Arc::clone);
-    Decision::Deny(Denied {
-        refusal,
-        rule,
-        request,
-    })
+    Decision::Deny(Denied { refusal, rule })
 }

@@ -132,6 +132,12 @@ impl Needles {
         self.credentials.get(usize::try_from(owner).ok()?)
     }
 
+    /// Whether there is anything to find in so few bytes.
+    #[must_use]
+    pub fn may_be_in(&self, length: usize) -> bool {
+        length >= self.shortest || self.newer.is_there()
+    }
+
     /// Everything found in `bytes`, overlapping findings included, in the order of their
     /// beginnings: from each beginning the longest form, so that a short secret does not
     /// hide a longer one that begins inside it.

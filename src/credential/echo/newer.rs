@@ -38,8 +38,11 @@ impl Newer {
         newer.newer.older.lock().append(&mut older);
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::Acquire)
+    }
+
     pub(super) fn latest(&self) -> Option<Arc<Needles>> {
-        let is_there = self.is_there.load(Ordering::Acquire);
-        is_there.then(|| self.latest.load_full()).flatten()
+        self.is_there().then(|| self.latest.load_full()).flatten()
     }
 }

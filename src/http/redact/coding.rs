@@ -4,7 +4,11 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::credential::echo::PART_LEAST;
 
+// As constants, so that no request reads them.
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const A_IM: HeaderName = HeaderName::from_static("a-im");
+const AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dictionary");
 
 /// How a body is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +82,8 @@ pub(super) fn narrow(headers: &mut HeaderMap) {
         Some(value) => headers.insert(GRPC_ACCEPT_ENCODING, value),
         None => headers.remove(GRPC_ACCEPT_ENCODING),
     };
-    for name in ["a-im", "available-dictionary"] {
-        headers.remove(HeaderName::from_static(name));
+    for name in [A_IM, AVAILABLE_DICTIONARY] {
+        headers.remove(name);
     }
 }
 
@@ -171,7 +175,7 @@ pub(super) fn of(headers: &HeaderMap, part: bool) -> Result<Content, Opaque> {
 
 /// The coding of single messages of gRPC.
 fn of_messages(headers: &HeaderMap) -> Result<Coding, Opaque> {
-    let mut values = headers.get_all("grpc-encoding").iter();
+    let mut values = headers.get_all(GRPC_ENCODING).iter();
     let coding = match values.next() {
         None => Some(Coding::Identity),
         Some(value) => Coding::of_name(value.as_bytes()),

@@ -172,7 +172,7 @@ impl Echo {
 /// The masked bytes, if there was anything to mask.
 fn mask(needles: &Arc<Needles>, bytes: &[u8], found: &mut Found) -> Option<bytes::Bytes> {
     // Most fields are short and hold nothing: look before anything is copied.
-    if needles.find(bytes).is_empty() {
+    if !needles.may_be_in(bytes.len()) || needles.find(bytes).is_empty() {
         return None;
     }
     let mut scan = Scan::new(Arc::clone(needles), false);

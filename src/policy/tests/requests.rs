@@ -374,12 +374,11 @@ fn i7_an_allowed_request_goes_out_as_it_was_decided() {
 }
 
 #[test]
-fn a_denial_carries_its_rule_and_request() {
+fn a_denial_carries_its_rule() {
     let policy = policy(vec![denying(rule("d", &["good.test"]), "no")]);
     let Decision::Deny(denied) = policy.decide(&builder(), request("GET", "good.test", "/a"))
     else {
         panic!("the rule denies everything");
     };
     assert_eq!(denied.rule.unwrap().name.as_str(), "d");
-    assert_eq!(denied.request.target.as_str(), "/a");
 }
