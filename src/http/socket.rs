@@ -13,9 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
 
-/// A reader that has no more room than this is given a part of a longer message. rustls has it at
-/// the beginning of each record, as long as that may be, and clear HTTP/1 at that of each head.
-const NARROW: usize = 4096;
+use super::h1::SMALL_READ;
+
+/// A reader that has no more room than this is given a part of a longer message. rustls has half of
+/// it at the beginning of each record, as long as that may be, and clear HTTP/1 all of it at that of
+/// each head.
+const NARROW: usize = SMALL_READ;
 /// How much is read beside that: what is left of a record of TLS.
 const AHEAD: usize = 16 * 1024;
 /// After so many reads that brought no long message none is expected any more.

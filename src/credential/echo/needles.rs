@@ -132,7 +132,7 @@ impl Needles {
         self.credentials.get(usize::try_from(owner).ok()?)
     }
 
-    /// Whether there is anything to find in so few bytes.
+    /// Whether [`Needles::find`] can find anything in so many bytes.
     #[must_use]
     pub fn may_be_in(&self, length: usize) -> bool {
         length >= self.shortest || self.newer.is_there()

@@ -18,7 +18,7 @@ const LONG: usize = 16;
 const FEW: usize = 32;
 
 /// Bits for each fragment, so that few others share one.
-const BITS_EACH: usize = 128;
+const BITS_EACH: usize = 32;
 /// Of the set: 512 bytes, and 128 KiB, which is what a cache holds beside the rest.
 const BITS_LEAST: usize = 1 << 12;
 const BITS_MOST: usize = 1 << 20;

@@ -30,7 +30,7 @@ pub use encode::{
 pub use error::{ChunkError, HeadError, ReadError};
 pub use fields::Expect;
 pub use head::{RequestHead, ResponseHead, parse_request, parse_response};
-pub use reader::{Body, Closed, Reader};
+pub use reader::{Body, Closed, Reader, SMALL_READ};
 pub use target::RequestTarget;
 pub use trailers::is_forbidden_trailer;
 pub use writer::{WriteError, Writer, Written};

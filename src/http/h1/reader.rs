@@ -19,7 +19,7 @@ use super::{Framing, HeadLimits};
 
 /// What a read asks for at first, and of heads always; onto the stack where nothing may come for
 /// long.
-const SMALL_READ: usize = 8 * 1024;
+pub const SMALL_READ: usize = 8 * 1024;
 /// What it grows to while a body keeps filling it.
 const LARGE_READ: usize = 64 * 1024;
 /// What an agent may send ahead while it waits for a response.

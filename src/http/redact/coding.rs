@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::credential::echo::PART_LEAST;
 
-// As constants, so that no request reads them.
+// As constants, so that no request parses them.
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const A_IM: HeaderName = HeaderName::from_static("a-im");

@@ -39,7 +39,7 @@ pub struct Hold {
 pub struct Http1 {
     /// Writes requests; an upload takes it along.
     pub writer: ServerWriter,
-    /// All else, which stays where it is for as long as the connection is open.
+    /// All else, which stays where it is.
     pub rest: Box<Http1Rest>,
 }
 
@@ -47,7 +47,8 @@ pub struct Http1 {
 pub struct Http1Rest {
     /// Reads responses.
     pub reader: Reader<ReadHalf<BoxStream>>,
-    /// For the wait for a response.
+    /// For the wait for a response. It may run out between two messages, and wakes nobody but who
+    /// waited last.
     pub timer: Timer,
     /// Address and age.
     pub facts: Facts,
@@ -89,7 +90,7 @@ impl Http1 {
     }
 
     /// Marks the start of an idle time.
-    pub fn rest(&mut self, now: Instant) {
+    pub fn idles_from(&mut self, now: Instant) {
         self.rest.idle_since = now;
     }
 

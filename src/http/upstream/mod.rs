@@ -276,9 +276,11 @@ impl Upstreams {
         let started = Instant::now();
         let whom = Whom::of(exchange);
         let connection = self.connection(whom, reuse, started).await;
-        let (connection, reused) = connection.map_err(Failure::Refused)?;
-        // One from the pool is there at once.
-        let connected = if reused { started } else { Instant::now() };
+        let (connection, taken) = connection.map_err(Failure::Refused)?;
+        let (connected, reused) = match taken {
+            Some(taken) => (taken, true),
+            None => (Instant::now(), false),
+        };
         let settings = &self.settings;
         let (peer, protocol, response) = match connection {
             Pooled::Http1(_) if outgoing.is_grpc() => return Err(Failure::Refused(no_http2())),
@@ -304,27 +306,28 @@ impl Upstreams {
         })
     }
 
-    /// A pooled connection, or a new one; and whether it was pooled.
+    /// A pooled connection, and when it was taken; or a new one.
     async fn connection(
         &self,
         whom: Whom<'_>,
         reuse: bool,
         now: Instant,
-    ) -> Result<(Pooled, bool), Refusal> {
+    ) -> Result<(Pooled, Option<Instant>), Refusal> {
         let key = whom.key;
         if !reuse {
-            return Ok((Box::pin(self.dial(whom)).await?, false));
+            return Ok((Box::pin(self.dial(whom)).await?, None));
         }
         let lock = match self.reusable(key, now) {
-            Ok(pooled) => return Ok((pooled, true)),
-            Err(None) => return Ok((Box::pin(self.dial(whom)).await?, false)),
+            Ok(pooled) => return Ok((pooled, Some(now))),
+            Err(None) => return Ok((Box::pin(self.dial(whom)).await?, None)),
             Err(Some(lock)) => lock,
         };
         // Whoever waited here may find an HTTP/2 connection that another request dialled;
         // where the server turned out to speak HTTP/1, or not at all, all dial at once.
         let together = timeout(self.settings.handshake, lock.lock()).await;
-        match self.reusable(key, Instant::now()) {
-            Ok(pooled) => return Ok((pooled, true)),
+        let now = Instant::now();
+        match self.reusable(key, now) {
+            Ok(pooled) => return Ok((pooled, Some(now))),
             Err(Some(_)) => {}
             Err(None) => drop(together),
         }
@@ -332,7 +335,7 @@ impl Upstreams {
         if dialled.is_err() {
             self.pool.dial_failed(key);
         }
-        Ok((dialled?, false))
+        Ok((dialled?, None))
     }
 
     /// A pooled connection whose address the policy still permits.

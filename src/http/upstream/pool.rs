@@ -229,7 +229,7 @@ impl Pool {
         if self.is_old(connection.born(), now) {
             return;
         }
-        connection.rest(now);
+        connection.idles_from(now);
         let mut shelves = self.shelves.lock();
         if shelves.idle >= self.settings.idle {
             shelves.close_oldest();
