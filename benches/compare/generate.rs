@@ -18,10 +18,10 @@
 )]
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
@@ -31,8 +31,8 @@ use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -65,6 +65,12 @@ struct Args {
     /// The address is of a proxy that is asked by CONNECT
     #[arg(long)]
     proxy: bool,
+    /// Where connections come from: of this and those that follow it, one for each in turn
+    #[arg(long)]
+    source: Option<Ipv4Addr>,
+    /// How many those are
+    #[arg(long, default_value_t = 1)]
+    sources: u32,
     /// The answer is to be 403
     #[arg(long)]
     refused: bool,
@@ -85,11 +91,15 @@ enum Mode {
     Kept,
 }
 
+/// TLS reads little at a time; a receiver that is slow would slow the gateways.
+type Stream = TlsStream<BufReader<TcpStream>>;
+
 /// What all tasks share.
 struct Load {
     args: Args,
     connector: TlsConnector,
     next: AtomicU64,
+    opened: AtomicU32,
     failed: AtomicU64,
     end: Instant,
 }
@@ -111,6 +121,7 @@ async fn run(args: Args, mode: Mode) {
     let load = Arc::new(Load {
         connector: connector(&args),
         next: AtomicU64::new(args.first),
+        opened: AtomicU32::new(0),
         failed: AtomicU64::new(0),
         end: Instant::now() + Duration::from_secs_f64(args.seconds),
         args,
@@ -165,13 +176,20 @@ impl Load {
         self.args.name.replace("{}", &number)
     }
 
-    async fn open(&self, name: &str) -> io::Result<TlsStream<TcpStream>> {
-        let mut stream = TcpStream::connect(self.args.address).await?;
+    async fn open(&self, name: &str) -> io::Result<Stream> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(source) = self.args.source {
+            let turn = self.opened.fetch_add(1, Relaxed) % self.args.sources;
+            let source = Ipv4Addr::from_bits(source.to_bits() + turn);
+            socket.bind((source, 0).into())?;
+        }
+        let mut stream = socket.connect(self.args.address).await?;
         stream.set_nodelay(true)?;
         if self.args.proxy {
             ask(&mut stream, name).await?;
         }
         let name = ServerName::try_from(name.to_owned()).unwrap();
+        let stream = BufReader::with_capacity(64 << 10, stream);
         self.connector.connect(name, stream).await
     }
 
@@ -187,8 +205,11 @@ async fn ask(stream: &mut TcpStream, name: &str) -> io::Result<()> {
     let ask = format!("CONNECT {name}:443 HTTP/1.1\r\nhost: {name}:443\r\n\r\n");
     stream.write_all(ask.as_bytes()).await?;
     let mut answer = Vec::new();
+    // Nothing comes behind it before the handshake begins.
     while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await?);
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     if answer.starts_with(b"HTTP/1.1 200") {
         return Ok(());
@@ -265,12 +286,7 @@ async fn paced(load: &Load, at: usize) -> Latencies {
 }
 
 impl Load {
-    async fn request(
-        &self,
-        stream: &mut TlsStream<TcpStream>,
-        name: &str,
-        connection: &str,
-    ) -> io::Result<()> {
+    async fn request(&self, stream: &mut Stream, name: &str, connection: &str) -> io::Result<()> {
         let status = if self.args.refused { 403 } else { 200 };
         request(stream, (&self.args.path, name), connection, status).await
     }
@@ -278,7 +294,7 @@ impl Load {
 
 /// One request; an error unless the answer has this status and is whole.
 async fn request(
-    stream: &mut TlsStream<TcpStream>,
+    stream: &mut Stream,
     (path, name): (&str, &str),
     connection: &str,
     status: u16,
@@ -309,7 +325,9 @@ async fn request(
         .and_then(|length| length.parse::<usize>().ok())
         .ok_or_else(|| io::Error::other("no content-length"))?;
     let mut left = (body + length).saturating_sub(answer.len());
-    answer.resize(64 << 10, 0);
+    if left > 0 {
+        answer.resize(left.min(64 << 10), 0);
+    }
     while left > 0 {
         match stream.read(&mut answer).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),

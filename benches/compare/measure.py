@@ -69,7 +69,7 @@ class Load:
 
     def bulk(self, peer, seconds):
         """Not by wrk, which cannot ask a proxy: what stands between would receive for it."""
-        return self.generate("kept", peer, seconds, peer.h1_name, "--path", "/10m", "--connections", 4)
+        return self.kept(peer, seconds, "--path", "/10m", "--connections", 4)
 
     def h2(self, peer, seconds):
         with tempfile.NamedTemporaryFile() as log:
@@ -92,15 +92,18 @@ class Load:
         self.next_name = max(self.next_name, found["next"])
         return result(found["units"], found["seconds"], found["failed"], found["p50_us"], found["p99_us"])
 
+    def kept(self, peer, seconds, *more):
+        return self.generate("kept", peer, seconds, peer.h1_name, *more)
+
     def connect(self, peer, seconds):
         return self.generate("connect", peer, seconds, peer.h1_name)
 
     def names(self, peer, seconds):
         return self.generate("connect", peer, seconds, peer.any_name, "--first", self.next_name)
 
-    def paced(self, peer, seconds, connections=32, rate=2000):
+    def paced(self, peer, seconds, connections=32, rate=2000, *more):
         """What a request waits where there is room for it: the row without a gateway is what it waits anyway."""
-        return self.generate("paced", peer, seconds, peer.h1_name, "--connections", connections, "--rate", rate)
+        return self.generate("paced", peer, seconds, peer.h1_name, "--connections", connections, "--rate", rate, *more)
 
     def idle(self, peer, _):
         """KiB for each connection that has served a request and waits for the next."""
@@ -139,11 +142,13 @@ def once(load, row, peer, seconds):
 
 
 def wait_ready(world, peer):
-    """Until its port takes connections."""
+    """Until its ports take connections."""
     deadline = time.monotonic() + 60
-    while peer.port:
+    ports = [port for port in (peer.port, peer.proxy_port) if port]
+    while ports:
         try:
-            return socket.create_connection(("10.0.1.1", peer.port), 1).close()
+            socket.create_connection(("10.0.1.1", ports[-1]), 1).close()
+            ports.pop()
         except OSError:
             if time.monotonic() > deadline or peer.process.poll() is not None:
                 log = (peer.folder / "output.log").read_text()

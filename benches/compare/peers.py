@@ -248,7 +248,8 @@ class Hudsucker(Peer):
     name = "hudsucker"
     port = 1
     rows = DECRYPTS_ALL | {"names"}
-    note = "mints, no inspection; asked by CONNECT, for wrk and h2load by a process that is not counted and never apart"
+    note = ("mints, no inspection; asked by CONNECT, for wrk and h2load by a process that is not counted, is never apart, "
+            "and receives over loopback, which is less for it than to send to an agent")
 
     def is_installed(self):
         return self.made.get("hudsucker")

@@ -1,6 +1,7 @@
-"""How the gateway bears much of something: rules, names, idle connections, load beyond its limits.
-Prints one Markdown table; nothing but Portreeve is measured."""
+"""How the gateway bears much of something: rules, agents, names, idle connections, load beyond its
+limits. Prints one Markdown table; nothing but Portreeve is measured."""
 
+import ipaddress
 import resource
 import signal
 import statistics
@@ -12,6 +13,9 @@ import urllib.request
 from peers import Portreeve
 
 RULES = (1, 100, 10_000)
+AGENTS = (1, 100, 1_000)
+#: Where all but the first agent are.
+OTHERS = "10.1.0.1"
 NAMES = 50_000
 #: As many as there may be descriptors for, if that is less.
 IDLE = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500)
@@ -22,8 +26,8 @@ RUNNING = 32
 class Scaled(Portreeve):
     """With so many rules before the ones that match, or other limits."""
 
-    def __init__(self, name, rules=1, limits="", build="portreeve"):
-        self.name, self.rules, self.limits, self.build = name, rules, limits, build
+    def __init__(self, name, rules=1, limits="", build="portreeve", agents=1):
+        self.name, self.rules, self.limits, self.build, self.agents = name, rules, limits, build, agents
 
     def binary(self):
         return self.made[self.build]
@@ -33,9 +37,15 @@ class Scaled(Portreeve):
 
     def write(self, template, target, **more):
         super().write(template, target, **more)
+        path = self.folder / target
+        text = path.read_text()
         if template == "portreeve.toml":
-            path = self.folder / target
-            path.write_text(path.read_text().replace("[limits]\n", f"[limits]\n{self.limits}\n"))
+            others = (ipaddress.ip_address(OTHERS) + at for at in range(self.agents))
+            agents = (f'[[agent]]\nname = "agent-{address}"\nsources = ["{address}"]\n' for address in others)
+            text = text.replace("[limits]\n", f"[limits]\n{self.limits}\n") + "".join(agents)
+        else:
+            text = text.replace('["builder"]', '["any"]')
+        path.write_text(text)
 
     def metric(self, name):
         """The value of a series, whatever its labels."""
@@ -48,6 +58,7 @@ def peers(parts, made):
     """What is measured, in the order of the table."""
     builds = [name for name in ("portreeve", "before") if name in made]
     return [*(Scaled(f"rules{count}", count + 2) for count in RULES if "rules" in parts),
+            *(Scaled(f"agents{count}", agents=count) for count in AGENTS if "agents" in parts),
             *(Scaled(f"few-{build}", limits=f"requests_per_agent = {RUNNING}", build=build) for build in builds
               if "overload" in parts),
             Scaled("many")]
@@ -65,8 +76,13 @@ def run(load, all_peers, once, parts):
         scaled = [by_name[f"rules{count}"] for count in RULES]
         requests(load, scaled, once, tell)
         reloads(load, scaled, tell)
+    load.world.agents(OTHERS, max(AGENTS))
+    if "agents" in parts:
+        agents(load, [by_name[f"agents{count}"] for count in AGENTS], tell)
     if "overload" in parts:
-        overload(load, [peer for name, peer in by_name.items() if name.startswith("few-")], by_name["many"], once, tell)
+        few = [peer for name, peer in by_name.items() if name.startswith("few-")]
+        overload(load, few, by_name["many"], once, tell)
+        shedding(load, few[0], tell)
     if "names" in parts:
         names(load, by_name["many"], once, tell)
     if "idle" in parts:
@@ -87,6 +103,41 @@ def requests(load, scaled, once, tell):
         cost = statistics.median(runs[peer.name])
         tell(f"HTTP/1.1 request, {count:,} rules", f"{cost:.1f} µs ({100 * (cost / base - 1):+.1f} %; "
              f"{min(runs[peer.name]):.1f}–{max(runs[peer.name]):.1f})")
+
+
+def agents(load, scaled, tell):
+    """CPU time of a request over a thousand connections, by the number of agents they are of; interleaved."""
+    runs = {peer.name: [] for peer in scaled}
+    for turn in range(load.args.runs + 1):
+        for count, peer in zip(AGENTS, scaled):
+            before = sum(peer.cpu_seconds())
+            done = load.kept(peer, 4, "--connections", max(AGENTS), "--source", OTHERS, "--sources", count)
+            if turn:
+                runs[peer.name].append((1e6 * (sum(peer.cpu_seconds()) - before) / done["units"], done["failed"]))
+    base = statistics.median(cost for cost, _ in runs[scaled[0].name])
+    for count, peer in zip(AGENTS, scaled):
+        cost, failed = (statistics.median(values) for values in zip(*runs[peer.name]))
+        tell(f"HTTP/1.1 request over {max(AGENTS):,} new connections of {count:,} agents",
+             f"{cost:.1f} µs ({100 * (cost / base - 1):+.1f} %); memory {peer.memory_kib() / 1024:.0f} MiB; failed {failed:.0f}")
+
+
+def shedding(load, peer, tell):
+    """One agent asks for more than may run of what takes a second; what it is told, and what another agent notices."""
+    another = ("--source", OTHERS)
+    calm = load.paced(peer, 4, 8, 100, *another)
+    flood = threading.Thread(target=lambda: floods.append(load.wrk(peer, 6, "/streams/slow", 3 * RUNNING)))
+    floods = []
+    flood.start()
+    time.sleep(1)
+    busy = load.paced(peer, 4, 8, 100, *another)
+    told = load.run(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}, Retry-After: %header{retry-after}",
+                     f"https://{peer.h1_name}/streams/slow"])
+    flood.join()
+    done = floods[0]
+    answered = (done["units"] - done["failed"]) / done["seconds"]
+    tell(f"shedding: {3 * RUNNING} connections ask for what takes a second, {RUNNING} requests may run",
+         f"{answered:.0f} answers 200 a second, {done['failed'] / done['seconds']:.0f} refused ({told.strip()}); another agent's "
+         f"p99 meanwhile {busy['p99_us'] / 1000:.1f} ms, without {calm['p99_us'] / 1000:.1f}, failed {busy['failed']}")
 
 
 def reloads(load, scaled, tell):

@@ -1,4 +1,5 @@
-"""What lasts: WebSockets, server-sent events and long uploads, both ends of them.
+"""What lasts: WebSockets, server-sent events and long uploads, both ends of them; and the server's
+end of slow answers.
 
     streams.py serve PORT                        # plain HTTP/1.1 on 127.0.0.1, behind the server's nginx
     streams.py load ADDRESS NAME CA SECONDS      # through a gateway; prints one JSON object
@@ -86,7 +87,9 @@ async def serve(reader, writer):
             path = first.split()[1]
             if path.endswith("/websocket"):
                 return await echo(reader, writer, fields)
-            if path.endswith("/events"):
+            if path.endswith("/slow"):
+                await slow(writer)
+            elif path.endswith("/events"):
                 await events(writer)
             else:
                 await count(reader, writer)
@@ -103,6 +106,11 @@ async def echo(reader, writer, fields):
     while opcode != CLOSE:
         opcode, data = await message_of(reader)
         await write(writer, frame(opcode, data, masked=False))
+
+
+async def slow(writer):
+    await asyncio.sleep(1)
+    await write(writer, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
 
 async def events(writer):

@@ -1,5 +1,6 @@
 """Three network namespaces, certificates, the server and a resolver."""
 
+import ipaddress
 import os
 import resource
 import string
@@ -83,6 +84,14 @@ class World:
             for name, value in settings.items():
                 command = ["sysctl", "-q", f"{name}={value}"]
                 sh(command if namespace is None else self.within(namespace, command))
+
+    def agents(self, first, count):
+        """Gives the agents' namespace so many addresses more."""
+        first = int(ipaddress.ip_address(first))
+        addresses = [f"{ipaddress.ip_address(first + at)}/32" for at in range(count)]
+        self.ip(None, *(f"route add {address} dev lan0" for address in addresses))
+        self.ip(self.agent, *(f"addr add {address} dev agent0" for address in addresses))
+        return addresses
 
     def redirect(self, peers):
         """As the gateway's own table does it, only that here each address leads elsewhere."""
