@@ -5,6 +5,11 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use crate::agent::Dial;
 use crate::common::client::Tls;
@@ -70,6 +75,8 @@ pub struct Setup {
     pub streams: u32,
     /// Whether the first connection to the HTTP/2 server ends by [`go_away_h2`].
     pub goes_away: bool,
+    /// How long the servers take in each handshake.
+    pub handshake: Duration,
     /// The gateway's environment.
     pub env: &'static [(&'static str, &'static str)],
 }
@@ -90,6 +97,7 @@ impl Default for Setup {
             all: "",
             streams: 250,
             goes_away: false,
+            handshake: Duration::ZERO,
             env: &[],
         }
     }
@@ -120,11 +128,12 @@ impl Bench {
         let world: &'static World = Box::leak(Box::new(World::new()));
         let script: Script = Arc::new(move |call| Box::pin(script(call)));
         let (of_h1, of_h2, streams) = (Arc::clone(&script), script, setup.streams);
-        let h1 = serve(world, SERVER, "h1.test", "http/1.1", move |stream| {
+        let tls = |name, alpn| tls_of(world, name, alpn, setup.handshake);
+        let h1 = serve(world, SERVER, tls("h1.test", "http/1.1"), move |stream| {
             serve_h1(stream, Arc::clone(&of_h1))
         });
         let goes_away = setup.goes_away;
-        let h2 = serve(world, OTHER, "h2.test", "h2", move |stream| {
+        let h2 = serve(world, OTHER, tls("h2.test", "h2"), move |stream| {
             let script = Arc::clone(&of_h2);
             async move {
                 if goes_away && stream.index == 0 {
@@ -217,16 +226,31 @@ impl Bench {
 fn serve<F>(
     world: &World,
     addresses: Pair,
-    name: &'static str,
-    alpn: &str,
+    tls: ServerConfig,
     handler: impl Fn(crate::common::upstream::Stream) -> F + Send + Sync + 'static,
 ) -> Upstream
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
+    Upstream::custom(&world.internet, addresses, 443, Some(tls), handler)
+}
+
+fn tls_of(world: &World, name: &'static str, alpn: &str, handshake: Duration) -> ServerConfig {
     let mut tls = world.ca.server(&[name]);
     tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    Upstream::custom(&world.internet, addresses, 443, Some(tls), handler)
+    tls.cert_resolver = Arc::new(Slow(tls.cert_resolver, handshake));
+    tls
+}
+
+/// Takes its time to find the certificate.
+#[derive(Debug)]
+struct Slow(Arc<dyn ResolvesServerCert>, Duration);
+
+impl ResolvesServerCert for Slow {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        std::thread::sleep(self.1);
+        self.0.resolve(hello)
+    }
 }
 
 /// What a server received.

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use h2::Reason;
+use serde_json::Value;
 use tokio::sync::Barrier;
 
 use crate::bench::{Bench, LEGS, Setup, keeping, last};
@@ -120,6 +122,42 @@ async fn hundred(dial: crate::agent::Dial) {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// Whoever waits while another request dials does not take that for the server's time.
+#[test]
+fn the_wait_for_anothers_connection_is_not_the_servers() {
+    inside(|| {
+        let (_, script) = keeping(&[]);
+        let setup = Setup {
+            handshake: Duration::from_secs(1),
+            ..Setup::default()
+        };
+        let bench = Bench::with(&setup, script);
+        bench.some(&LEGS[3..], |dial| async move {
+            // Whoever dials second may do so before the server has said that it takes more than
+            // one stream; the others find a connection.
+            let agent = dial.connect().await;
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let mut agent = agent.another();
+                    tokio::spawn(async move { agent.get("/").await.unwrap().0.status })
+                })
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), 200);
+            }
+        });
+        let records = bench
+            .gateway
+            .wait_records(4, |record| record["url.path"] == "/");
+        let of = |reused: bool, key: &str| {
+            let known = |record: &&Value| record["portreeve.upstream.reused"] == reused;
+            records.iter().find(known).unwrap()[key].as_f64().unwrap()
+        };
+        let dialled = of(false, "portreeve.connect.duration");
+        assert!(of(true, "portreeve.first_byte.duration") < dialled / 2.0);
+    });
 }
 
 /// A server that takes one stream at a time: more connections, not a queue behind a stream

@@ -28,6 +28,7 @@ const LOOKED_INTO: Setup = Setup {
     all: "credential = \"key\"\n",
     streams: 250,
     goes_away: false,
+    handshake: Duration::ZERO,
     env: &[("KEY", "sesame-open-the-gates")],
 };
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::agent::{Agent, Dial};
 use crate::bench::{Bench, Received, Setup, last};
@@ -35,6 +36,7 @@ const SCANNED: Setup = Setup {
     all: "dlp = \"default\"\n",
     streams: 250,
     goes_away: false,
+    handshake: Duration::ZERO,
     env: &[],
 };
 
