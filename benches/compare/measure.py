@@ -107,6 +107,8 @@ class Load:
 
     def idle(self, peer, _):
         """KiB for each connection that has served a request and waits for the next."""
+        # What the first request takes is no connection's.
+        self.connect(peer, 0.2)
         before = peer.memory_kib()
         command = [self.generator, "idle", *self.reach(peer), "--name", peer.h1_name, "--connections", self.args.idle]
         process = subprocess.Popen(self.world.within(self.world.agent, [str(part) for part in command]),
