@@ -206,7 +206,7 @@ async fn ask(stream: &mut TcpStream, name: &str) -> io::Result<()> {
     stream.write_all(ask.as_bytes()).await?;
     let mut answer = Vec::new();
     // Nothing comes behind it before the handshake begins.
-    while !answer.ends_with(b"\r\n\r\n") {
+    while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
