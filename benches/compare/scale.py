@@ -14,6 +14,8 @@ from peers import Portreeve
 
 RULES = (1, 100, 10_000)
 AGENTS = (1, 100, 1_000)
+#: So that one agent keeps as many connections to the server as many do.
+ROOM = "".join(f"{key} = {2 * max(AGENTS)}\n" for key in ("upstream_idle", "upstream_idle_per_key", "upstream_connections_per_agent"))
 #: Where all but the first agent are.
 OTHERS = "10.1.0.1"
 NAMES = 50_000
@@ -58,7 +60,7 @@ def peers(parts, made):
     """What is measured, in the order of the table."""
     builds = [name for name in ("portreeve", "before") if name in made]
     return [*(Scaled(f"rules{count}", count + 2) for count in RULES if "rules" in parts),
-            *(Scaled(f"agents{count}", agents=count) for count in AGENTS if "agents" in parts),
+            *(Scaled(f"agents{count}", limits=ROOM, agents=count) for count in AGENTS if "agents" in parts),
             *(Scaled(f"few-{build}", limits=f"requests_per_agent = {RUNNING}", build=build) for build in builds
               if "overload" in parts),
             Scaled("many")]
@@ -76,7 +78,8 @@ def run(load, all_peers, once, parts):
         scaled = [by_name[f"rules{count}"] for count in RULES]
         requests(load, scaled, once, tell)
         reloads(load, scaled, tell)
-    load.world.agents(OTHERS, max(AGENTS))
+    if {"agents", "overload"} & set(parts):
+        load.world.agents(OTHERS, max(AGENTS))
     if "agents" in parts:
         agents(load, [by_name[f"agents{count}"] for count in AGENTS], tell)
     if "overload" in parts:
@@ -116,17 +119,19 @@ def agents(load, scaled, tell):
                 runs[peer.name].append((1e6 * (sum(peer.cpu_seconds()) - before) / done["units"], done["failed"]))
     base = statistics.median(cost for cost, _ in runs[scaled[0].name])
     for count, peer in zip(AGENTS, scaled):
-        cost, failed = (statistics.median(values) for values in zip(*runs[peer.name]))
+        costs, failed = zip(*runs[peer.name])
+        cost = statistics.median(costs)
         tell(f"HTTP/1.1 request over {max(AGENTS):,} new connections of {count:,} agents",
-             f"{cost:.1f} µs ({100 * (cost / base - 1):+.1f} %); memory {peer.memory_kib() / 1024:.0f} MiB; failed {failed:.0f}")
+             f"{cost:.1f} µs ({100 * (cost / base - 1):+.1f} %; {min(costs):.1f}–{max(costs):.1f}); "
+             f"memory {peer.memory_kib() / 1024:.0f} MiB; failed {sum(failed)}")
 
 
 def shedding(load, peer, tell):
     """One agent asks for more than may run of what takes a second; what it is told, and what another agent notices."""
     another = ("--source", OTHERS)
     calm = load.paced(peer, 4, 8, 100, *another)
-    flood = threading.Thread(target=lambda: floods.append(load.wrk(peer, 6, "/streams/slow", 3 * RUNNING)))
     floods = []
+    flood = threading.Thread(target=lambda: floods.append(load.wrk(peer, 6, "/streams/slow", 3 * RUNNING)))
     flood.start()
     time.sleep(1)
     busy = load.paced(peer, 4, 8, 100, *another)
@@ -136,7 +141,7 @@ def shedding(load, peer, tell):
     done = floods[0]
     answered = (done["units"] - done["failed"]) / done["seconds"]
     tell(f"shedding: {3 * RUNNING} connections ask for what takes a second, {RUNNING} requests may run",
-         f"{answered:.0f} answers 200 a second, {done['failed'] / done['seconds']:.0f} refused ({told.strip()}); another agent's "
+         f"{answered:.0f} answers 200 a second, {done['failed'] / done['seconds']:.0f} others (one looked at: {told.strip()}); another agent's "
          f"p99 meanwhile {busy['p99_us'] / 1000:.1f} ms, without {calm['p99_us'] / 1000:.1f}, failed {busy['failed']}")
 
 

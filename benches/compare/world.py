@@ -86,12 +86,10 @@ class World:
                 sh(command if namespace is None else self.within(namespace, command))
 
     def agents(self, first, count):
-        """Gives the agents' namespace so many addresses more."""
-        first = int(ipaddress.ip_address(first))
-        addresses = [f"{ipaddress.ip_address(first + at)}/32" for at in range(count)]
-        self.ip(None, *(f"route add {address} dev lan0" for address in addresses))
-        self.ip(self.agent, *(f"addr add {address} dev agent0" for address in addresses))
-        return addresses
+        """Gives the agents' namespace so many addresses more, of one network behind its first."""
+        addresses = [ipaddress.ip_address(first) + at for at in range(count)]
+        self.ip(None, f"route add {ipaddress.ip_network(f'{first}/16', strict=False)} via 10.0.1.2 dev lan0")
+        self.ip(self.agent, *(f"addr add {address}/32 dev agent0" for address in addresses))
 
     def redirect(self, peers):
         """As the gateway's own table does it, only that here each address leads elsewhere."""
