@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rustix::buffer::{Buffer, spare_capacity};
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::poll_proceed;
@@ -91,6 +91,23 @@ impl Socket {
         self.ahead = Vec::new();
     }
 
+    /// Reads into `buf`, all of which is initialized.
+    fn poll_read_plain(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let space = buf.initialize_unfilled();
+            let room = space.len();
+            if let Some(read) = read_some(&self.stream, (space, room))? {
+                buf.advance(read);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// Reads into `buf`, and what it has no room for into `ahead`, which is empty.
     fn poll_read_message(
         &mut self,
@@ -148,6 +165,27 @@ impl Socket {
     }
 }
 
+// The two system calls that every message takes are made by themselves: the C library's wait for
+// a thread to be cancelled, which none here is, and cost two locked operations each for it.
+
+/// Writes what there is room for; `None` where there is none.
+fn write_some(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+    let mut count = None;
+    let result = stream.try_io(Interest::WRITABLE, || {
+        let written = send(stream, bytes, SendFlags::NOSIGNAL)?;
+        count = Some(written);
+        // As in `read_some`: where only a part was taken, there is no room left.
+        if written > 0 && written < bytes.len() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    });
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(count),
+    }
+}
+
 /// Reads what a buffer of so many bytes has room for; `None` where nothing is there yet.
 fn read_some(
     stream: &TcpStream,
@@ -193,7 +231,11 @@ impl AsyncRead for Socket {
             }
             _ => self.give_back(),
         }
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = if buf.initialized().len() == buf.capacity() {
+            self.poll_read_plain(cx, buf)
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        };
         if room > 0 && buf.remaining() == 0 {
             self.expected = if room > NARROW {
                 Expected::Stream
@@ -207,11 +249,16 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            if let Some(written) = write_some(&self.stream, buf)? {
+                return Poll::Ready(Ok(written));
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -219,11 +266,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.stream);
         match bufs {
             // The system call for one piece costs less.
-            [all] => stream.poll_write(cx, all),
-            _ => stream.poll_write_vectored(cx, bufs),
+            [all] => self.poll_write(cx, all),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -294,6 +340,29 @@ mod tests {
         writer.await.unwrap();
         assert!(all == expected, "{} of {} bytes", all.len(), expected.len());
         assert!(ahead > 0);
+    }
+
+    /// However little of it is taken at a time.
+    #[tokio::test]
+    async fn nothing_is_lost_that_there_is_no_room_for() {
+        let (mut far, mut near) = pair(b"").await;
+        let sent: Vec<u8> = (0..4_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let expected = sent.clone();
+        // More than the system takes while nobody reads.
+        let mut writing = std::pin::pin!(near.write_all(&sent));
+        let waits = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx).is_pending())).await;
+        assert!(waits);
+        let mut all = vec![0; expected.len()];
+        let (written, read) = tokio::join!(writing, far.read_exact(&mut all));
+        written.unwrap();
+        read.unwrap();
+        assert!(all == expected);
+        drop(far);
+        let mut refused = Ok(());
+        while refused.is_ok() {
+            refused = near.write_all(b"to nobody").await;
+        }
+        assert_ne!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     /// What comes without end is read in large pieces, and an idle connection holds nothing.
