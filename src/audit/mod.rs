@@ -24,5 +24,5 @@ pub use self::draft::Draft;
 pub use self::keys::KEYS;
 pub use self::kind::{Gap, GapCause, Kind};
 pub use self::log::{Log, Settings, Slot, Unwritten};
-pub use self::record::{Detection, Messages, Record};
+pub use self::record::{Detection, Messages, Record, id_at};
 pub use self::state::{State, WhenUnwritable};

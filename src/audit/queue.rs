@@ -10,12 +10,11 @@ use std::cell::Cell;
 use std::time::{Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use uuid::Uuid;
 
 pub(super) use self::work::{Due, Work};
 use super::draft::Draft;
 use super::file::Sink;
-use super::record::Record;
+use super::record::{Record, id_at};
 use super::state::{State, WhenUnwritable};
 use crate::error::{Reason, Refusal};
 
@@ -284,8 +283,8 @@ fn drafted<T>(record: &mut Record, then: impl FnOnce(&Draft) -> T) -> T {
     thread_local! {
         static DRAFT: Cell<Draft> = Cell::default();
     }
-    record.time.get_or_insert_with(SystemTime::now);
-    record.id.get_or_insert_with(Uuid::now_v7);
+    let time = *record.time.get_or_insert_with(SystemTime::now);
+    record.id.get_or_insert_with(|| id_at(time));
     // While the thread ends there is none, and a new one does.
     let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
     draft.write(record);

@@ -3,10 +3,10 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode, Version};
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::kind::{Gap, Kind};
 use crate::error::{Reason, Verdict};
@@ -92,6 +92,14 @@ pub struct Record {
     pub gap: Option<Gap>,
 }
 
+/// A new id of what began at this time: a `UUIDv7`, random but for its millisecond.
+#[must_use]
+pub fn id_at(time: SystemTime) -> Uuid {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
+    Uuid::new_v7(time)
+}
+
 /// What passed over a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Messages {
@@ -147,5 +155,23 @@ impl Record {
             gap: Some(gap),
             ..Self::new(Kind::Gap)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_holds_its_time_and_is_no_other() {
+        let time = UNIX_EPOCH + Duration::from_millis(1_795_000_000_123);
+        let (id, other) = (id_at(time), id_at(time));
+        assert_ne!(id, other);
+        assert_eq!(id.get_version_num(), 7);
+        assert_eq!(id.as_u128() >> 80, 1_795_000_000_123);
+        assert_eq!(
+            id_at(UNIX_EPOCH - Duration::from_secs(1)).as_u128() >> 80,
+            0
+        );
     }
 }

@@ -16,7 +16,7 @@ use crate::net::listen::{Backoff, accept};
 use crate::net::origin;
 
 /// Accepts redirected connections until the gateway drains.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut drain: Drain) {
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, drain: Drain) {
     let mut backoff = Backoff::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -31,7 +31,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, mut drain: Drai
         match arrive(&gateway, &agent, client, origin) {
             Ok(arrival) => {
                 let task = connection::run(arrival, stream, drain.clone());
-                gateway.tasks.spawn(drain.clone().run(task));
+                gateway.tasks.spawn(drain.run(task));
             }
             // Whoever knocks without end must not fill the log, so past a rate it is counted only.
             Err(refusal) if gateway.refused_records.check(&agent) => {

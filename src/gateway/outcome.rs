@@ -85,9 +85,10 @@ impl<'a> Outcome<'a> {
             Ok(needles) => (needles, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let id = Uuid::now_v7();
+        let time = SystemTime::now();
+        let id = audit::id_at(time);
         let record = Record {
-            time: Some(SystemTime::now()),
+            time: Some(time),
             id: Some(id),
             kind: Kind::Request,
             agent: Some(agent.clone()),
@@ -206,7 +207,8 @@ impl<'a> Outcome<'a> {
         let running = running.await;
         // A request beyond the limit has its record, too.
         let slot = self.gateway.audit.reserve()?;
-        self.state.lock().slot = Some(slot);
+        let mut state = self.state.lock();
+        state.slot = Some(slot);
         let running = running.map_err(|_| {
             self.limit(
                 "limits.requests_per_agent",
@@ -214,7 +216,7 @@ impl<'a> Outcome<'a> {
                 "as many requests of this agent run as may; wait for one to end",
             )
         })?;
-        self.state.lock().running = Some(running);
+        state.running = Some(running);
         Ok(())
     }
 
@@ -439,15 +441,15 @@ impl<'a> Outcome<'a> {
     /// What was found, and nothing of it: a path that holds data is not shown either.
     fn fill_detections(&self, record: &mut Record) {
         const MASKED: &str = "[masked]";
-        record.detections = self.found.detections();
-        if self.found.in_host() {
+        let found = self.found.findings();
+        record.detections = found.detections;
+        if found.in_host {
             (record.server, record.server_name) = (None, None);
         }
-        let (in_path, in_query) = self.found.in_target();
-        if in_path {
+        if found.in_path {
             record.path = Some(MASKED.to_owned());
         }
-        if in_query && record.query.is_some() {
+        if found.in_query && record.query.is_some() {
             record.query = Some(MASKED.to_owned());
         }
     }
@@ -456,10 +458,10 @@ impl<'a> Outcome<'a> {
         let metrics = &self.gateway.metrics;
         let verdict = record.verdict.unwrap_or(Verdict::Deny);
         let method = record.method.as_ref().unwrap_or(&Method::GET);
+        let asked = (method, record.status);
         metrics
-            .agent(&self.agent)
-            .request(method, record.status, verdict);
-        metrics.rule(rule).request(verdict);
+            .requests
+            .decided((&self.agent, rule), asked, verdict);
         if let Some(reason) = record.reason {
             metrics.requests.refuse(reason);
             if reason == Reason::NameNotFound {
@@ -503,15 +505,14 @@ impl State {
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        let mut state = self.state.lock();
-        if state.done {
+        if self.state.get_mut().done {
             return;
         }
         let refusal = self.unfinished();
+        let state = self.state.get_mut();
         state.record.verdict.get_or_insert(Verdict::Deny);
         state.record.reason = Some(refusal.reason);
         state.record.sentence = Some(refusal.sentence);
-        drop(state);
         self.write();
     }
 }

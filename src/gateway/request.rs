@@ -291,9 +291,7 @@ fn strip(
     attachment: Option<&Attachment>,
     outcome: &Outcome<'_>,
 ) -> Result<Allowed, Refusal> {
-    let fields: Vec<HeaderName> = attachment
-        .map(|attachment| attachment.sets().cloned().collect())
-        .unwrap_or_default();
+    let fields: Vec<&HeaderName> = attachment.iter().flat_map(|it| it.sets()).collect();
     let keys: Vec<&str> = attachment.iter().flat_map(|it| it.keys()).collect();
     let sets = Sets {
         fields: &fields,

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Method;
-use tokio::io::WriteHalf;
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -18,13 +17,13 @@ use super::outcome::CountPanic;
 use super::{Settings, request};
 use crate::error::{Reason, Refusal};
 use crate::http::body::Body;
-use crate::http::h1::{ReadError, Version, Writer};
+use crate::http::h1::{Framing, ReadError, Version, Writer};
 use crate::http::h2::{Drive, Peer, Stopped, Under};
-use crate::http::incoming::SharedReader;
+use crate::http::incoming::{SharedReader, WritingHalf};
 use crate::http::io::BoxStream;
 use crate::http::raw::RawHead;
 use crate::http::responder::{End, Http1Responder, Http2Responder, Responder};
-use crate::http::timer::Timer;
+use crate::http::timer::{Armed, Timer};
 
 /// Bytes and time given to an agent to read its last answer before the connection is gone.
 pub(super) const LINGER_BYTES: usize = 256 * 1024;
@@ -51,12 +50,10 @@ enum Next {
 
 /// Serves an HTTP/1 connection to its end.
 pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
-    let mut drain = connection.drain.clone();
     // One wait for all requests: each would have to join those who wait, and leave them.
-    let mut leaving = pin!(drain.begun());
-    let (read, write) = tokio::io::split(stream);
-    let reader = SharedReader::new(read);
-    let mut writer = Writer::new(write);
+    let mut leaving = pin!(connection.drain.begun());
+    let (reader, writing) = SharedReader::of(stream);
+    let mut writer = Writer::new(writing);
     let idle = connection.gateway.settings.timeouts.idle;
     let mut patience = idle;
     let mut waiting = Timer::default();
@@ -76,7 +73,7 @@ pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
 /// Serves requests for as long as they follow one another.
 async fn busy(
     connection: &Connection,
-    (reader, writer): (&SharedReader, &mut Writer<WriteHalf<BoxStream>>),
+    (reader, writer): (&SharedReader, &mut Writer<WritingHalf>),
     mut leaving: Pin<&mut impl Future<Output = ()>>,
     waiting: &mut Timer,
 ) -> End {
@@ -94,7 +91,10 @@ async fn busy(
                     head.keep_alive && !connection.drain.has_begun(),
                     settings.timeouts.close,
                 ));
-                let body = Body::H1(reader.body());
+                let body = match head.framing {
+                    Framing::None | Framing::Length(0) => Body::empty(),
+                    _ => Body::H1(reader.body()),
+                };
                 let raw = RawHead::from_h1(head);
                 request::serve(connection, raw, body, &responder, &mut serving).await;
                 responder.end()
@@ -162,7 +162,7 @@ fn unreadable<T>(read: Option<Result<T, ReadError>>, limit: Duration) -> Refusal
 
 /// Ends a connection so that the last answer is not lost: our side first, then what the
 /// agent still sends is read and dropped for a moment (RFC 9112 §9.6).
-async fn close(reader: &SharedReader, writer: &mut Writer<WriteHalf<BoxStream>>) {
+async fn close(reader: &SharedReader, writer: &mut Writer<WritingHalf>) {
     if writer.shutdown().await.is_ok() {
         let _ = timeout(LINGER_TIME, reader.discard(LINGER_BYTES)).await;
     }
@@ -175,7 +175,6 @@ type Http2Connection = h2::server::Connection<Under, Bytes>;
 /// # Errors
 /// [`Reason::RateLimited`] when the agent sends control frames without end.
 pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(), Refusal> {
-    let mut drain = connection.drain.clone();
     let settings = &connection.gateway.settings;
     let mut builder = h2::server::Builder::new();
     builder
@@ -193,13 +192,17 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(),
     drive.begin();
     let active = Arc::new(AtomicUsize::new(0));
     let mut leaving = false;
+    let mut begun = pin!(connection.drain.begun());
+    let mut silence = Timer::default();
     loop {
+        let mut armed = Armed::default();
+        let silent = poll_fn(|cx| silence.poll_over(cx, settings.timeouts.idle, &mut armed));
         let accept = poll_fn(|cx| drive.poll(cx, |cx| h2.poll_accept(cx)));
         tokio::select! {
             accepted = accept => match accepted {
                 Ok(Some(Ok((request, respond)))) => {
                     let stream = stream_task(connection.clone(), request, respond, active.clone());
-                    connection.gateway.tasks.spawn(drain.clone().run(stream));
+                    connection.gateway.tasks.spawn(connection.drain.run(stream));
                 }
                 Ok(Some(Err(error))) => {
                     tracing::debug!(client = %connection.client, %error, "an HTTP/2 connection failed");
@@ -215,11 +218,11 @@ pub async fn http2(connection: Arc<Connection>, stream: BoxStream) -> Result<(),
                     return Err(flooding(&connection));
                 }
             },
-            () = drain.begun(), if !leaving => {
+            () = begun.as_mut(), if !leaving => {
                 leaving = true;
                 h2.graceful_shutdown();
             }
-            () = tokio::time::sleep(settings.timeouts.idle) => {
+            () = silent => {
                 if active.load(Relaxed) > 0 {
                     continue;
                 }

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
-use uuid::Uuid;
 
 use super::connection::{Arrival, refuse_hello};
 use super::outcome::INTERIM;
 use super::{Active, Gateway};
-use crate::audit::{Kind, Record, Slot};
+use crate::audit::{self, Kind, Record, Slot};
 use crate::dlp::Profile;
 use crate::error::{Reason, Refusal, Verdict};
 use crate::http::io::{LastSeen, WriteDeadline};
@@ -96,8 +95,9 @@ fn scan(
     };
     let scanned = scanner.host(host);
     let record = &mut outcome.record;
-    record.detections = scanner.found.detections();
-    if scanner.found.in_host() {
+    let found = scanner.found.findings();
+    record.detections = found.detections;
+    if found.in_host {
         (record.server, record.server_name) = (None, None);
     }
     scanned
@@ -252,13 +252,14 @@ struct Outcome {
 impl Outcome {
     fn begin(arrival: &Arrival, spliced: &Spliced) -> Self {
         let rule = spliced.rule();
+        let time = SystemTime::now();
         Self {
             started: Instant::now(),
             passed: Arc::default(),
             slot: None,
             record: Record {
-                time: Some(SystemTime::now()),
-                id: Some(Uuid::now_v7()),
+                time: Some(time),
+                id: Some(audit::id_at(time)),
                 kind: Kind::Connection,
                 agent: Some(arrival.agent.clone()),
                 verdict: Some(Verdict::Splice),

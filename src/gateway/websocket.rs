@@ -100,8 +100,8 @@ pub async fn serve(
         reader: agent.reader,
         writer: &mut agent.writer,
     };
-    let mut drain = connection.drain.clone();
-    let ended = relay(agent_leg, server_leg, up, down, times, drain.begun()).await;
+    let leave = connection.drain.begun();
+    let ended = relay(agent_leg, server_leg, up, down, times, leave).await;
     drop(agent);
     let _ = tokio::time::timeout(times.close, server.writer.shutdown()).await;
     responder.ended(ended.orderly);

@@ -1,19 +1,20 @@
-//! The reading half of an agent's HTTP/1 connection, shared by the connection's loop and the
-//! body of the request at hand.
+//! An agent's HTTP/1 connection: its reading half, shared by the connection's loop and the body
+//! of the request at hand, and its writing half.
 //!
 //! The body may be read by another task (an upload that outlives the response's head) while
-//! the loop waits for the answer; the lock is held for single polls only and is not contended.
+//! the loop waits for the answer; the one lock of all is held for single polls only and is hardly
+//! contended.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use parking_lot::Mutex;
-use tokio::io::ReadHalf;
+use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
 use super::body::BodyError;
@@ -24,19 +25,31 @@ use super::io::BoxStream;
 #[derive(Clone)]
 pub struct SharedReader(Arc<Shared>);
 
+/// The transport under an agent's [`Writer`](super::h1::Writer).
+pub struct WritingHalf {
+    shared: Arc<Shared>,
+    is_vectored: bool,
+}
+
 struct Shared {
-    reader: Mutex<Reader<ReadHalf<BoxStream>>>,
+    reader: Mutex<Reader<BoxStream>>,
     body_done: Notify,
 }
 
 impl SharedReader {
-    /// A reader at the start of a connection.
+    /// The halves of a connection at its start.
     #[must_use]
-    pub fn new(io: ReadHalf<BoxStream>) -> Self {
-        Self(Arc::new(Shared {
-            reader: Mutex::new(Reader::new(io)),
+    pub fn of(stream: BoxStream) -> (Self, WritingHalf) {
+        let is_vectored = stream.is_write_vectored();
+        let shared = Arc::new(Shared {
+            reader: Mutex::new(Reader::new(stream)),
             body_done: Notify::new(),
-        }))
+        });
+        let writing = WritingHalf {
+            shared: shared.clone(),
+            is_vectored,
+        };
+        (Self(shared), writing)
     }
 
     /// Waits for the first byte of a next request; false if the agent closed instead.
@@ -104,6 +117,46 @@ impl SharedReader {
                 Ok(count) => left = left.saturating_sub(count),
             }
         }
+    }
+}
+
+impl WritingHalf {
+    fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut BoxStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        poll(Pin::new(self.shared.reader.lock().io()), cx)
+    }
+}
+
+impl AsyncWrite for WritingHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |stream, cx| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |stream, cx| stream.poll_write_vectored(cx, pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.is_vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, AsyncWrite::poll_flush)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -9,13 +9,11 @@ use h2::server::SendResponse;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use parking_lot::Mutex;
-use tokio::io::WriteHalf;
 
 use super::body::BodyError;
 use super::h1::{self, BodyFraming, Closed, Hops, Persist, ResponseOut, WriteError, Writer};
 use super::h2 as stream;
-use super::incoming::SharedReader;
-use super::io::BoxStream;
+use super::incoming::{SharedReader, WritingHalf};
 use super::passing::{TrailerNames, declared_trailers, trailer_field};
 use super::websocket::UPGRADE;
 
@@ -38,7 +36,7 @@ pub enum Responder<'a> {
 
 /// Answers on an HTTP/1 connection.
 pub struct Http1Responder<'a> {
-    writer: tokio::sync::Mutex<&'a mut Writer<WriteHalf<BoxStream>>>,
+    writer: tokio::sync::Mutex<&'a mut Writer<WritingHalf>>,
     reader: &'a SharedReader,
     method: Method,
     version: h1::Version,
@@ -68,7 +66,7 @@ pub struct AgentStream<'a, 'w> {
     /// Reads what the agent sends.
     pub reader: &'a SharedReader,
     /// Writes what it gets.
-    pub writer: tokio::sync::MutexGuard<'a, &'w mut Writer<WriteHalf<BoxStream>>>,
+    pub writer: tokio::sync::MutexGuard<'a, &'w mut Writer<WritingHalf>>,
 }
 
 /// Answers on an HTTP/2 stream.
@@ -82,7 +80,7 @@ impl<'a> Http1Responder<'a> {
     /// For a request of this method and version; `keep_alive` as the agent wants it. An agent
     /// that closes its own direction still gets what begins within `half_closed`.
     pub fn new(
-        (reader, writer): (&'a SharedReader, &'a mut Writer<WriteHalf<BoxStream>>),
+        (reader, writer): (&'a SharedReader, &'a mut Writer<WritingHalf>),
         method: Method,
         version: h1::Version,
         keep_alive: bool,

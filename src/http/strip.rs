@@ -113,7 +113,7 @@ pub fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sets<'a> {
     /// Header fields.
-    pub fields: &'a [HeaderName],
+    pub fields: &'a [&'a HeaderName],
     /// Keys of the query, not encoded.
     pub keys: &'a [&'a str],
 }

@@ -2,6 +2,7 @@
 //! telling what they are.
 
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
@@ -16,7 +17,10 @@ const FINGERPRINT: usize = 16;
 
 /// What was found in one request; shared with its record.
 #[derive(Debug, Default)]
-pub struct Found(Mutex<State>);
+pub struct Found {
+    state: Mutex<State>,
+    scanned: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -26,33 +30,38 @@ struct State {
     in_host: bool,
     in_path: bool,
     in_query: bool,
-    scanned: u64,
+}
+
+/// What a record says of it.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Each with its place.
+    pub detections: Vec<Detection>,
+    /// The host's name holds something that no record may show.
+    pub in_host: bool,
+    /// So does the path.
+    pub in_path: bool,
+    /// So does the query.
+    pub in_query: bool,
 }
 
 impl Found {
-    /// What was found so far, for the record.
+    /// What was found so far.
     #[must_use]
-    pub fn detections(&self) -> Vec<Detection> {
-        self.0.lock().detections.clone()
-    }
-
-    /// Whether the host's name holds something that no record may show.
-    #[must_use]
-    pub fn in_host(&self) -> bool {
-        self.0.lock().in_host
-    }
-
-    /// Whether path and query hold something that no record may show.
-    #[must_use]
-    pub fn in_target(&self) -> (bool, bool) {
-        let state = self.0.lock();
-        (state.in_path, state.in_query)
+    pub fn findings(&self) -> Findings {
+        let state = self.state.lock();
+        Findings {
+            detections: state.detections.clone(),
+            in_host: state.in_host,
+            in_path: state.in_path,
+            in_query: state.in_query,
+        }
     }
 
     /// Whether this was not found at the same place before: what is encoded is found in more
     /// than one way.
     pub(super) fn is_new(&self, place: &Place, detection: &Detection) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.in_host |= *place == Place::Host;
         state.in_path |= *place == Place::Path;
         state.in_query |= matches!(place, Place::Query(_));
@@ -69,7 +78,7 @@ impl Found {
     }
 
     pub(super) fn record(&self, detection: Detection) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.detections.len() < RECORDED {
             state.detections.push(detection);
         }
@@ -77,13 +86,13 @@ impl Found {
 
     /// So many more bytes were looked at.
     pub(super) fn looked_at(&self, bytes: usize) {
-        self.0.lock().scanned += bytes as u64;
+        self.scanned.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Bytes that were looked at.
     #[must_use]
     pub fn scanned(&self) -> u64 {
-        self.0.lock().scanned
+        self.scanned.load(Relaxed)
     }
 }
 

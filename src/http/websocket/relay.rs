@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,7 +17,7 @@ use super::direction::{Direction, Violation, close_frame};
 use super::frame::Side;
 use crate::error::{Reason, Refusal};
 use crate::http::h1::{Reader, Writer};
-use crate::http::incoming::SharedReader;
+use crate::http::incoming::{SharedReader, WritingHalf};
 use crate::http::io::{BoxStream, LastSeen};
 
 /// The agent's leg, after its 101.
@@ -25,7 +25,7 @@ pub struct AgentLeg<'a> {
     /// Reads what it sends.
     pub reader: &'a SharedReader,
     /// Writes what it gets.
-    pub writer: &'a mut Writer<WriteHalf<BoxStream>>,
+    pub writer: &'a mut Writer<WritingHalf>,
 }
 
 /// The server's leg, after its 101.
@@ -126,7 +126,7 @@ pub async fn relay(
 /// One direction to its end.
 async fn pump(
     mut source: impl Source,
-    sink: &mut Writer<WriteHalf<BoxStream>>,
+    sink: &mut Writer<impl AsyncWrite + Unpin>,
     direction: &mut Direction,
     mut stopped: watch::Receiver<Option<Close>>,
     seen: &LastSeen,
@@ -174,7 +174,7 @@ async fn stop(stopped: &mut watch::Receiver<Option<Close>>) -> Option<Close> {
 
 /// Says goodbye, where the last frame has gone out whole.
 async fn tell(
-    sink: &mut Writer<WriteHalf<BoxStream>>,
+    sink: &mut Writer<impl AsyncWrite + Unpin>,
     direction: &Direction,
     close: Option<Close>,
 ) -> End {
