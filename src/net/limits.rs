@@ -2,10 +2,11 @@
 //! both legs, running requests, held bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::name::{AgentName, ByName};
@@ -16,25 +17,53 @@ const WAITING: usize = 1000;
 /// What all agents share, and each agent's part of it.
 #[derive(Debug)]
 pub struct Shares {
-    all: Arc<Semaphore>,
-    most: usize,
+    all: Arc<All>,
     per_agent: usize,
-    agents: Mutex<ByName<AgentName, Agent>>,
+    agents: Mutex<ByName<AgentName, Arc<Agent>>>,
+}
+
+#[derive(Debug)]
+struct All {
+    used: AtomicUsize,
+    most: usize,
+}
+
+impl All {
+    fn take(&self, count: u32) -> Result<(), LimitReached> {
+        let more = |used: usize| {
+            let used = used.checked_add(count as usize)?;
+            (used <= self.most).then_some(used)
+        };
+        let taken = self.used.fetch_update(Relaxed, Relaxed, more);
+        taken.map(drop).map_err(|_| LimitReached::All)
+    }
+
+    fn give_back(&self, count: u32) {
+        self.used.fetch_sub(count as usize, Relaxed);
+    }
 }
 
 /// What one agent has.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Agent {
-    free: Arc<Semaphore>,
+    all: Arc<All>,
+    free: Semaphore,
     /// Who waits for some of it.
-    waiting: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 /// A share in use, given back when dropped.
 #[derive(Debug)]
 pub struct Share {
-    _all: OwnedSemaphorePermit,
-    _agent: OwnedSemaphorePermit,
+    agent: Arc<Agent>,
+    count: u32,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.agent.all.give_back(self.count);
+        self.agent.free.add_permits(self.count as usize);
+    }
 }
 
 /// Which limit was reached.
@@ -50,10 +79,11 @@ impl Shares {
     /// Limits in whatever is counted.
     #[must_use]
     pub fn new(all: usize, per_agent: usize) -> Self {
-        let most = all.min(Semaphore::MAX_PERMITS);
         Self {
-            all: Arc::new(Semaphore::new(most)),
-            most,
+            all: Arc::new(All {
+                used: AtomicUsize::new(0),
+                most: all,
+            }),
             per_agent: per_agent.min(Semaphore::MAX_PERMITS),
             agents: Mutex::default(),
         }
@@ -74,19 +104,12 @@ impl Shares {
     /// The limit that is reached.
     pub fn take_many(&self, agent: &AgentName, count: u32) -> Result<Share, LimitReached> {
         let agent = self.of_agent(agent);
-        let agent = agent
-            .free
-            .try_acquire_many_owned(count)
-            .map_err(|_| LimitReached::Agent)?;
-        let all = self
-            .all
-            .clone()
-            .try_acquire_many_owned(count)
-            .map_err(|_| LimitReached::All)?;
-        Ok(Share {
-            _all: all,
-            _agent: agent,
-        })
+        let free = agent.free.try_acquire_many(count);
+        let free = free.map_err(|_| LimitReached::Agent)?;
+        agent.all.take(count)?;
+        // Given back by the share.
+        free.forget();
+        Ok(Share { agent, count })
     }
 
     /// As [`Shares::take`], but that so long a share of the agent's is waited for, in the order
@@ -107,36 +130,37 @@ impl Shares {
             taken => return taken,
         }
         let agent = self.of_agent(agent);
-        let Ok(_place) = agent.waiting.try_acquire_owned() else {
-            return Err(LimitReached::Agent);
-        };
-        let _waits = wait();
-        let waiting = agent.free.acquire_owned();
-        let Ok(Ok(agent)) = timeout(patience, waiting).await else {
-            return Err(LimitReached::Agent);
-        };
-        let all = self.all.clone().try_acquire_owned();
-        Ok(Share {
-            _all: all.map_err(|_| LimitReached::All)?,
-            _agent: agent,
-        })
+        {
+            let Ok(_place) = agent.waiting.try_acquire() else {
+                return Err(LimitReached::Agent);
+            };
+            let _waits = wait();
+            let Ok(Ok(free)) = timeout(patience, agent.free.acquire()).await else {
+                return Err(LimitReached::Agent);
+            };
+            agent.all.take(1)?;
+            // Given back by the share.
+            free.forget();
+        }
+        Ok(Share { agent, count: 1 })
     }
 
     /// How much is in use now.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.most.saturating_sub(self.all.available_permits())
+        self.all.used.load(Relaxed)
     }
 
-    fn of_agent(&self, name: &AgentName) -> Agent {
+    fn of_agent(&self, name: &AgentName) -> Arc<Agent> {
         let mut agents = self.agents.lock();
         if let Some(agent) = agents.get(name) {
             return agent.clone();
         }
-        let agent = Agent {
-            free: Arc::new(Semaphore::new(self.per_agent)),
-            waiting: Arc::new(Semaphore::new(self.per_agent.max(WAITING))),
-        };
+        let agent = Arc::new(Agent {
+            all: self.all.clone(),
+            free: Semaphore::new(self.per_agent),
+            waiting: Semaphore::new(self.per_agent.max(WAITING)),
+        });
         agents.insert(name.clone(), agent.clone());
         agent
     }
