@@ -36,6 +36,10 @@ pub(super) struct Line<'a> {
     start: usize,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "where the key is known it is copied as it stands, and not by a call"
+)]
 impl<'a> Line<'a> {
     /// An object at the end of `out`.
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
@@ -50,6 +54,7 @@ impl<'a> Line<'a> {
     }
 
     /// A text of the gateway's own, in which there is nothing to escape either.
+    #[inline(always)]
     pub(super) fn word(&mut self, key: Key, word: Option<&str>) {
         if let Some(word) = word {
             self.key(key);
@@ -58,11 +63,15 @@ impl<'a> Line<'a> {
     }
 
     /// A text of at most so many bytes. Nearly all are plain ASCII, and copied.
+    #[inline(always)]
     pub(super) fn text(&mut self, key: Key, text: Option<&str>, bytes: usize) {
-        let Some(text) = text else {
-            return;
-        };
-        self.key(key);
+        if let Some(text) = text {
+            self.key(key);
+            self.escaped(text, bytes);
+        }
+    }
+
+    fn escaped(&mut self, text: &str, bytes: usize) {
         if text.len() <= bytes && is_plain(text) {
             return self.quoted(text);
         }
@@ -93,6 +102,7 @@ impl<'a> Line<'a> {
     }
 
     /// A whole number.
+    #[inline(always)]
     pub(super) fn number(&mut self, key: Key, number: Option<impl Integer>) {
         if let Some(number) = number {
             self.key(key);
@@ -101,6 +111,7 @@ impl<'a> Line<'a> {
     }
 
     /// `true` or `false`.
+    #[inline(always)]
     pub(super) fn truth(&mut self, key: Key, truth: Option<bool>) {
         if let Some(truth) = truth {
             self.key(key);
@@ -110,6 +121,7 @@ impl<'a> Line<'a> {
     }
 
     /// An address, as text.
+    #[inline(always)]
     pub(super) fn address(&mut self, key: Key, address: Option<IpAddr>) {
         if let Some(address) = address {
             self.key(key);
@@ -138,11 +150,15 @@ impl<'a> Line<'a> {
     }
 
     /// Seconds, to the microsecond: further digits would mean nothing.
+    #[inline(always)]
     pub(super) fn seconds(&mut self, key: Key, duration: Option<Duration>) {
-        let Some(duration) = duration else {
-            return;
-        };
-        self.key(key);
+        if let Some(duration) = duration {
+            self.key(key);
+            self.decimal(duration);
+        }
+    }
+
+    fn decimal(&mut self, duration: Duration) {
         self.digits(duration.as_secs());
         self.out.push(b'.');
         let mut micros = duration.subsec_micros();
@@ -170,14 +186,22 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(buffer.format(number).as_bytes());
     }
 
+    fn octet(&mut self, octet: u8) {
+        for (place, from) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= from {
+                self.out.push(b'0' + octet / place % 10);
+            }
+        }
+    }
+
     fn ip(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
                 let [first, rest @ ..] = address.octets();
-                self.digits(first);
+                self.octet(first);
                 for octet in rest {
                     self.out.push(b'.');
-                    self.digits(octet);
+                    self.octet(octet);
                 }
             }
             // Writing to a vector does not fail.
@@ -194,6 +218,7 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(b"}\n");
     }
 
+    #[inline(always)]
     fn key(&mut self, Key(between): Key) {
         self.out.extend_from_slice(between.as_bytes());
     }

@@ -1,9 +1,9 @@
 //! The one thread that writes the log.
 //!
-//! Records gather for a few milliseconds and go out in one write. A write that fails is
+//! Records gather for ten milliseconds and go out in one write. A write that fails is
 //! tried again, with growing pauses, from the byte at which it failed; nothing new is taken
 //! meanwhile, so that memory stays within the queue's capacity. What was written is made
-//! durable once a second and at the end: a killed gateway loses what gathered in the last
+//! durable once a second and at the end: a killed gateway loses what gathered in these
 //! milliseconds, a power failure up to a second.
 
 use std::io;
@@ -34,7 +34,7 @@ pub(super) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            gather: Duration::from_millis(5),
+            gather: Duration::from_millis(10),
             sync: Duration::from_secs(1),
             retry_first: Duration::from_millis(100),
             retry_most: Duration::from_secs(5),
