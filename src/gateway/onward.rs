@@ -34,7 +34,7 @@ impl<'r> Onward<'_, 'r> {
         renewable: bool,
     ) -> Result<Arrived, Refusal> {
         let upstreams = &self.connection.gateway.upstreams;
-        let again = body.replay().filter(|_| renewable);
+        let again = renewable.then(|| body.replay()).flatten();
         let exchange = self.exchange(&key, outgoing);
         let arrived = upstreams.send(exchange, body).await?;
         let (StatusCode::UNAUTHORIZED, Some(body)) = (arrived.response.status(), again) else {

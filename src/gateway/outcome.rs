@@ -87,26 +87,9 @@ impl<'a> Outcome<'a> {
         };
         let time = SystemTime::now();
         let id = audit::id_at(time);
-        let record = Record {
-            time: Some(time),
-            id: Some(id),
-            kind: Kind::Request,
-            agent: Some(agent.clone()),
-            generation: Some(active.policy.generation()),
-            client: Some(connection.client),
-            origin: Some(connection.origin),
-            tls_version: connection.tls_version,
-            server_name: connection.settled.name.clone(),
-            scheme: Some(connection.settled.scheme.as_str()),
-            version: raw.map(|raw| version(raw.protocol)),
-            method: raw.map(|raw| raw.method.clone()),
-            // Overwritten with the canonical path; until then what was asked, as asked.
-            path: raw.map(|raw| raw.target.split('?').next().unwrap_or_default().to_owned()),
-            ..Record::default()
-        };
         Self {
             gateway: &connection.gateway,
-            agent,
+            agent: agent.clone(),
             id,
             started: Instant::now(),
             sent: Arc::default(),
@@ -125,7 +108,25 @@ impl<'a> Outcome<'a> {
                 slot: None,
                 running: None,
                 held: None,
-                record,
+                // Where it stays: it is large.
+                record: Record {
+                    time: Some(time),
+                    id: Some(id),
+                    kind: Kind::Request,
+                    agent: Some(agent),
+                    generation: Some(active.policy.generation()),
+                    client: Some(connection.client),
+                    origin: Some(connection.origin),
+                    tls_version: connection.tls_version,
+                    server_name: connection.settled.name.clone(),
+                    scheme: Some(connection.settled.scheme.as_str()),
+                    version: raw.map(|raw| version(raw.protocol)),
+                    method: raw.map(|raw| raw.method.clone()),
+                    // Overwritten with the canonical path; until then what was asked, as asked.
+                    path: raw
+                        .map(|raw| raw.target.split('?').next().unwrap_or_default().to_owned()),
+                    ..Record::default()
+                },
                 rule: None,
                 websocket: None,
                 done: false,
@@ -489,9 +490,9 @@ impl<'a> Outcome<'a> {
             requests.messages(Direction::Request, messages.request);
             requests.messages(Direction::Response, messages.response);
         }
-        metrics
-            .requests
-            .trailers_lost(record.trailers_lost.unwrap_or(0));
+        if let Some(lost) = record.trailers_lost {
+            metrics.requests.trailers_lost(lost);
+        }
     }
 }
 

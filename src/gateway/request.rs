@@ -33,10 +33,6 @@ use crate::policy::{Allowed, Decision};
 use crate::policy::{Request, Scheme};
 
 /// What a request led to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one, and lives as long as its request"
-)]
 enum Answer {
     Response(Response<Body>),
     WebSocket(Box<Opened>),
@@ -62,7 +58,7 @@ impl Answer {
 /// Serves one request. Whatever happens, the agent gets one answer and the log one record.
 pub async fn serve(
     connection: &Connection,
-    raw: RawHead,
+    raw: Box<RawHead>,
     body: Body,
     responder: &Responder<'_>,
     timer: &mut Timer,
@@ -123,7 +119,7 @@ pub async fn refuse_head(connection: &Connection, refusal: &Refusal, responder: 
 async fn answer(
     connection: &Connection,
     active: &Active,
-    raw: RawHead,
+    raw: Box<RawHead>,
     body: &mut Option<Body>,
     responder: &Responder<'_>,
     outcome: &Outcome<'_>,
@@ -134,7 +130,7 @@ async fn answer(
     let mut extras = extras(connection, &raw, has_body, outcome);
     let offer = Offer::of(&raw, has_body)?;
     let bounds = connection.gateway.settings.head_bounds();
-    let request = canonical(raw, &connection.settled, bounds)?; // 5
+    let request = canonical(*raw, &connection.settled, bounds)?; // 5
     outcome.read(&request);
     let allowed = decide(active, request, outcome)?; // 6
     let fetched = connection.gateway.fetched(active, allowed.rule()).await;

@@ -95,7 +95,7 @@ async fn busy(
                     Framing::None | Framing::Length(0) => Body::empty(),
                     _ => Body::H1(reader.body()),
                 };
-                let raw = RawHead::from_h1(head);
+                let raw = Box::new(RawHead::from_h1(*head));
                 request::serve(connection, raw, body, &responder, &mut serving).await;
                 responder.end()
             }
@@ -286,7 +286,7 @@ async fn stream_task(
         // Boxed, as the runtime moves a task's future several times.
         Ok((raw, body)) => {
             let mut timer = Timer::default();
-            let served = request::serve(&connection, raw, body, &responder, &mut timer);
+            let served = request::serve(&connection, Box::new(raw), body, &responder, &mut timer);
             Box::pin(served).await;
         }
         Err(refusal) => Box::pin(request::refuse_head(&connection, &refusal, &responder)).await,

@@ -102,8 +102,8 @@ impl BodyError {
 /// A body as it comes from a peer or from the gateway itself.
 #[derive(Debug)]
 pub enum Body {
-    /// All of it at hand, with the trailers that follow it.
-    Held(Bytes, Option<HeaderMap>),
+    /// All of it at hand, with the trailers that follow it. Few have any, and bodies are moved much.
+    Held(Bytes, Option<Box<HeaderMap>>),
     /// Read from an HTTP/1 connection.
     H1(incoming::Incoming),
     /// Read from an HTTP/2 stream.
@@ -227,7 +227,7 @@ impl Body {
 struct Held {
     first: Option<Bytes>,
     all: BytesMut,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Held {
@@ -240,7 +240,7 @@ impl Held {
                 }
                 self.all.extend_from_slice(&data);
             }
-            Err(frame) => self.trailers = frame.into_trailers().ok(),
+            Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
 
@@ -264,7 +264,7 @@ impl http_body::Body for Body {
             Self::Held(data, trailers) => {
                 let data = std::mem::take(data);
                 let next = if data.is_empty() {
-                    trailers.take().map(Frame::trailers)
+                    trailers.take().map(|trailers| Frame::trailers(*trailers))
                 } else {
                     Some(Frame::data(data))
                 };

@@ -64,7 +64,7 @@ impl SharedReader {
     pub async fn read_request_head(
         &self,
         limits: &HeadLimits,
-    ) -> Result<Option<RequestHead>, ReadError> {
+    ) -> Result<Option<Box<RequestHead>>, ReadError> {
         poll_fn(|cx| pin!(self.0.reader.lock().read_request_head(limits)).poll(cx)).await
     }
 

@@ -212,7 +212,7 @@ mod tests {
             })
             .collect();
         let passed = Arc::new(Passed::default());
-        let body = Body::Held(Bytes::from_static(b"data"), Some(trailers));
+        let body = Body::Held(Bytes::from_static(b"data"), Some(Box::new(trailers)));
         let mut body = Passing::new(body, passed.clone(), None, names);
         let mut kept = Vec::new();
         while let Some(frame) = body.frame().await {

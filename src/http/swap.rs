@@ -47,7 +47,7 @@ pub fn body(body: Body, rewriter: Option<Rewriter>, guard: &Guard) -> Result<Bod
     let mut swap = Swap::new(rewriter, guard, "the body");
     if let Body::Held(data, trailers) = body {
         let data = swap.push(data, true)?;
-        swap.trailers(trailers.as_ref())?;
+        swap.trailers(trailers.as_deref())?;
         return Ok(Body::Held(data, trailers));
     }
     Ok(Body::Swapping(Box::new(Swapping {

@@ -51,14 +51,13 @@ impl Index {
     /// The numbers of all rules whose `hosts` cover `host`, ascending, each once.
     pub(super) fn candidates<'i>(&'i self, host: &Host) -> Candidates<'i> {
         let mut lists = Vec::new();
-        lists.extend(self.exact.get(host));
+        lists.extend(self.exact.get(host).map(Vec::as_slice));
         if let Some(name) = host.name() {
-            lists.extend(suffixes(name).filter_map(|suffix| self.under.get(suffix)));
+            let under = suffixes(name).filter_map(|suffix| self.under.get(suffix));
+            lists.extend(under.map(Vec::as_slice));
             lists.push(&self.any);
         }
-        Candidates {
-            lists: lists.into_iter().map(Vec::as_slice).collect(),
-        }
+        Candidates { lists }
     }
 
     /// As [`Index::candidates`], for what a rule covers that names `pattern`: the numbers of

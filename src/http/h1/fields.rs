@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use super::error::HeadError;
 use super::scan::lines;
 use super::{HeadLimits, Version};
+
+/// Octets of a usual field line, and rather few.
+const USUAL: usize = 32;
 
 /// What an `Expect` field asks for (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,27 +37,24 @@ pub(super) enum Managed {
 }
 
 impl Managed {
-    /// By name in any case. The length decides which one it can be, so most names cost no
-    /// comparison.
+    /// By name in any case. Length and first letter decide which one it can be, so most names cost
+    /// no comparison.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let candidates: &[(&str, Self)] = match name.len() {
-            2 => &[("te", Self::Te)],
-            4 => &[("host", Self::Host)],
-            6 => &[("expect", Self::Expect)],
-            7 => &[("trailer", Self::Trailer), ("upgrade", Self::Upgrade)],
-            10 => &[
-                ("connection", Self::Connection),
-                ("keep-alive", Self::KeepAlive),
-            ],
-            14 => &[("content-length", Self::ContentLength)],
-            16 => &[("proxy-connection", Self::ProxyConnection)],
-            17 => &[("transfer-encoding", Self::TransferEncoding)],
-            _ => &[],
+        let first = name.first()?.to_ascii_lowercase();
+        let (known, managed): (&[u8], Self) = match (name.len(), first) {
+            (2, b't') => (b"te", Self::Te),
+            (4, b'h') => (b"host", Self::Host),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b't') => (b"trailer", Self::Trailer),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            _ => return None,
         };
-        candidates
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
-            .map(|(_, managed)| *managed)
+        name.eq_ignore_ascii_case(known).then_some(managed)
     }
 }
 
@@ -103,11 +103,10 @@ impl Fields {
         section: &[u8],
         limits: &HeadLimits,
     ) -> Result<Self, HeadError> {
-        let count = memchr_iter(b'\n', section).count();
+        // Room for as many as there are in most heads of this length, and what a credential adds.
+        let expected = (section.len() / USUAL + 2).min(limits.fields);
         let mut fields = Self {
-            // One allocation, small for a small head. `Host` and the empty line leave room for
-            // what a credential adds.
-            headers: HeaderMap::try_with_capacity(count.min(limits.fields)).unwrap_or_default(),
+            headers: HeaderMap::try_with_capacity(expected).unwrap_or_default(),
             ..Self::default()
         };
         each_field(head, section, limits, |name, value| {

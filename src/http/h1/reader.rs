@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::chunk::{ChunkDecoder, ChunkEvent, take};
-use super::error::ReadError;
+use super::error::{HeadError, ReadError};
 use super::head::{self, RequestHead, ResponseHead};
 use super::scan::Scan;
 use super::{Framing, HeadLimits};
@@ -114,7 +114,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(true)
     }
 
-    /// The next request's head, or `None` if the peer closed before it sent any of it.
+    /// The next request's head, or `None` if the peer closed before it sent any of it. Boxed, as
+    /// it goes through many hands.
     ///
     /// # Errors
     /// After [`ReadError::Head`] nothing more is read from this connection; it can still be
@@ -122,8 +123,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub async fn read_request_head(
         &mut self,
         limits: &HeadLimits,
-    ) -> Result<Option<RequestHead>, ReadError> {
-        let parse = |scan: &mut Scan, buf: &[u8]| head::request(scan, buf, limits);
+    ) -> Result<Option<Box<RequestHead>>, ReadError> {
+        let parse = |scan: &mut Scan, buf: &[u8]| boxed(head::request(scan, buf, limits)?);
         let head = self.read_head(Scan::request(), parse).await?;
         if let Some(head) = &head {
             self.begin(head.framing, limits);
@@ -137,8 +138,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &mut self,
         limits: &HeadLimits,
         request_method: &Method,
-    ) -> Result<Option<ResponseHead>, ReadError> {
-        let parse = |scan: &mut Scan, buf: &[u8]| head::response(scan, buf, limits, request_method);
+    ) -> Result<Option<Box<ResponseHead>>, ReadError> {
+        let parse =
+            |scan: &mut Scan, buf: &[u8]| boxed(head::response(scan, buf, limits, request_method)?);
         let head = self.read_head(Scan::default(), parse).await?;
         if let Some(head) = &head {
             self.begin(head.framing, limits);
@@ -149,7 +151,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn read_head<T>(
         &mut self,
         start: Scan,
-        parse: impl Fn(&mut Scan, &[u8]) -> Result<Option<(T, usize)>, super::HeadError>,
+        parse: impl Fn(&mut Scan, &[u8]) -> Parsed<T>,
     ) -> Result<Option<T>, ReadError> {
         if !self.is_idle() {
             return Err(ReadError::OutOfTurn);
@@ -406,6 +408,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         Poll::Ready(Ok(read))
     }
+}
+
+/// A head and its length, where all of it is there.
+type Parsed<T> = Result<Option<(T, usize)>, HeadError>;
+
+#[expect(clippy::unnecessary_wraps, reason = "what a parser returns")]
+fn boxed<T>(parsed: Option<(T, usize)>) -> Parsed<Box<T>> {
+    Ok(parsed.map(|(head, length)| (Box::new(head), length)))
 }
 
 /// What [`Reader::next_frame`] found in the buffer.

@@ -72,7 +72,7 @@ impl Http1 {
     pub fn new(stream: BoxStream, facts: Facts, hold: Hold) -> Self {
         let (read, write) = tokio::io::split(stream);
         Self {
-            writer: Writer::new(write),
+            writer: Box::new(Writer::new(write)),
             rest: Box::new(Http1Rest {
                 reader: Reader::new(read),
                 timer: Timer::default(),

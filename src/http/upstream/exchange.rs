@@ -72,7 +72,7 @@ pub async fn http1(
         && uploaded(&mut upload).await?
         && !is_bound_to_connection(outgoing, &head.headers);
     let body = ResponseBody::http1(rest, upload, lease.keep(keep));
-    Ok(http1_response(head, body))
+    Ok(http1_response(*head, body))
 }
 
 /// Asks for a WebSocket on a connection of its own. Where the server does not agree, its
@@ -98,7 +98,7 @@ pub async fn upgrade(
     let head = final_head(legs, false, outgoing, agentward, settings).await?;
     if head.framing != Framing::Tunnel {
         let body = ResponseBody::http1(rest, upload, lease);
-        return Ok((http1_response(head, body), None));
+        return Ok((http1_response(*head, body), None));
     }
     offer.is_agreed(&head).map_err(malformed)?;
     let writer = upload
@@ -123,7 +123,7 @@ async fn final_head(
     outgoing: &Outgoing,
     agentward: Agentward<'_, '_>,
     settings: &Settings,
-) -> Result<h1::ResponseHead, Failure> {
+) -> Result<Box<h1::ResponseHead>, Failure> {
     let mut interims = settings.interim_responses;
     let mut expectation = Expectation::of(outgoing, agentward, settings.expect);
     // Once a byte of a response is here, the request was seen: it is not sent again.

@@ -19,8 +19,8 @@ use crate::http::passing::Passing;
 /// A request body as it is sent: counted, limited, filtered, and not allowed to stall.
 pub type Sent = Passing<Stalling<Body>>;
 
-/// The writer of an HTTP/1 connection to a server.
-pub type ServerWriter = Writer<WriteHalf<BoxStream>>;
+/// The writer of an HTTP/1 connection to a server, which changes hands several times for each request.
+pub type ServerWriter = Box<Writer<WriteHalf<BoxStream>>>;
 
 /// Where an upload stands. Dropping a running one aborts it, and with it the request: the
 /// server never sees a clean end of a body that did not end.
