@@ -43,7 +43,7 @@ impl Kind {
 /// Why records are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapCause {
-    /// The gateway ended without a stop record: up to ten milliseconds of records that had
+    /// The gateway ended without a stop record: those of the last ten milliseconds that had
     /// not reached the file, and those of everything that still ran, are missing.
     Killed,
     /// The queue was full while the log could not be written and was told to continue.

@@ -4,7 +4,7 @@
 //! tried again, with growing pauses, from the byte at which it failed; nothing new is taken
 //! meanwhile, so that memory stays within the queue's capacity. What was written is made
 //! durable once a second and at the end: a killed gateway loses what gathered in these
-//! milliseconds, a power failure up to a second.
+//! milliseconds, and what the file has not taken; a power failure up to a second.
 
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Step 1, accept: permit, origin, agent.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -18,9 +19,10 @@ use crate::net::origin;
 /// Accepts redirected connections until the gateway drains.
 pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, drain: Drain) {
     let mut backoff = Backoff::new();
+    let mut leaving = pin!(drain.begun());
     loop {
         let (stream, peer) = tokio::select! {
-            () = drain.begun() => return,
+            () = leaving.as_mut() => return,
             accepted = accept(&listener, &mut backoff, |error| {
                 tracing::warn!(%error, "cannot accept connections; trying again after a pause");
             }) => accepted,

@@ -36,7 +36,7 @@ impl Going {
     }
 }
 
-/// Tells everybody that the gateway goes away. Once this is dropped there is none.
+/// Tells everybody that the gateway goes away. Dropping it ends all.
 #[derive(Debug)]
 pub struct DrainSignal(Arc<Going>);
 
@@ -93,7 +93,8 @@ impl<W: Future<Output = ()>> Future for Seldom<W> {
             return Poll::Pending;
         }
         *this.asked = Some(cx.waker().clone());
-        // Also where the task has used up what it may do in one turn: it is not asked again.
+        // It is not asked again, so it has to hear the question: whatever the task has used up of its
+        // turn, should what is asked ever go by that.
         pin!(unconstrained(this.reached)).poll(cx)
     }
 }

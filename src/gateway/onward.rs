@@ -34,7 +34,7 @@ impl<'r> Onward<'_, 'r> {
         renewable: bool,
     ) -> Result<Arrived, Refusal> {
         let upstreams = &self.connection.gateway.upstreams;
-        let again = renewable.then(|| body.replay()).flatten();
+        let again = if renewable { body.replay() } else { None };
         let exchange = self.exchange(&key, outgoing);
         let arrived = upstreams.send(exchange, body).await?;
         let (StatusCode::UNAUTHORIZED, Some(body)) = (arrived.response.status(), again) else {

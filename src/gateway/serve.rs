@@ -52,7 +52,7 @@ enum Next {
 pub async fn http1(connection: Arc<Connection>, stream: BoxStream) {
     // One wait for all requests: each would have to join those who wait, and leave them.
     let mut leaving = pin!(connection.drain.begun());
-    let (reader, writing) = SharedReader::of(stream);
+    let (reader, writing) = SharedReader::split(stream);
     let mut writer = Writer::new(writing);
     let idle = connection.gateway.settings.timeouts.idle;
     let mut patience = idle;

@@ -39,7 +39,7 @@ struct Shared {
 impl SharedReader {
     /// The halves of a connection at its start.
     #[must_use]
-    pub fn of(stream: BoxStream) -> (Self, WritingHalf) {
+    pub fn split(stream: BoxStream) -> (Self, WritingHalf) {
         let is_vectored = stream.is_write_vectored();
         let shared = Arc::new(Shared {
             reader: Mutex::new(Reader::new(stream)),

@@ -165,8 +165,8 @@ impl Socket {
     }
 }
 
-// The two system calls that every message takes are made by themselves: the C library's wait for
-// a thread to be cancelled, which none here is, and cost two locked operations each for it.
+// The system calls of a message over TLS are made here, not by the C library: its own can be
+// cancelled with their thread, which none here is, and take two locked operations each for that.
 
 /// Writes what there is room for; `None` where there is none.
 fn write_some(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {

@@ -81,7 +81,7 @@ impl Metrics {
         }
     }
 
-    /// The series of an agent; keep it for the connection.
+    /// The series of an agent.
     #[must_use]
     pub fn agent(&self, name: &AgentName) -> Arc<AgentMetrics> {
         self.requests.agent(name)

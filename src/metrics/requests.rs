@@ -1,6 +1,6 @@
 //! Requests: by agent and by rule, refusals, durations, bytes.
 //!
-//! An agent's or a rule's handle is looked up once; counting a request with it is a few
+//! An agent's or a rule's handle is found by its name; counting a request with it is a few
 //! atomic operations. A series exists from its first use on, so that a family holds what
 //! happened and not every combination that could.
 

@@ -43,7 +43,7 @@ impl All {
     }
 }
 
-/// What one agent has.
+/// What one agent may have, of what all may.
 #[derive(Debug)]
 struct Agent {
     all: Arc<All>,

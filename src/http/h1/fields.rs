@@ -370,6 +370,24 @@ mod tests {
 
     #[test]
     fn managed_names_in_any_case() {
+        for (name, managed) in [
+            ("te", Managed::Te),
+            ("host", Managed::Host),
+            ("expect", Managed::Expect),
+            ("trailer", Managed::Trailer),
+            ("upgrade", Managed::Upgrade),
+            ("connection", Managed::Connection),
+            ("keep-alive", Managed::KeepAlive),
+            ("content-length", Managed::ContentLength),
+            ("proxy-connection", Managed::ProxyConnection),
+            ("transfer-encoding", Managed::TransferEncoding),
+        ] {
+            for name in [name.to_owned(), name.to_uppercase()] {
+                assert_eq!(Managed::of(name.as_bytes()), Some(managed), "{name}");
+            }
+            assert_eq!(Managed::of(format!("{name}s").as_bytes()), None, "{name}s");
+        }
+        assert_eq!(Managed::of(b""), None);
         assert_eq!(
             Managed::of(b"Transfer-ENCODING"),
             Some(Managed::TransferEncoding)

@@ -25,7 +25,8 @@ const LARGE_READ: usize = 64 * 1024;
 /// What an agent may send ahead while it waits for a response.
 const PIPELINED: usize = 16 * 1024;
 
-/// The reading half of a connection.
+/// What reads a connection: its reading half, or all of it where what writes to it asks for that
+/// by [`Reader::io`].
 ///
 /// One message at a time: a head, then its body to the end, then the next head. Bytes past
 /// the end of a body stay in the buffer. Between messages nothing is allocated, unless bytes
@@ -90,8 +91,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// The transport, for its other half.
-    pub fn io(&mut self) -> &mut R {
+    /// The transport, to write to; who reads from it misses what is in the buffer.
+    pub(in crate::http) fn io(&mut self) -> &mut R {
         &mut self.io
     }
 
@@ -124,7 +125,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &mut self,
         limits: &HeadLimits,
     ) -> Result<Option<Box<RequestHead>>, ReadError> {
-        let parse = |scan: &mut Scan, buf: &[u8]| boxed(head::request(scan, buf, limits)?);
+        let parse = |scan: &mut Scan, buf: &[u8]| head::request(scan, buf, limits);
         let head = self.read_head(Scan::request(), parse).await?;
         if let Some(head) = &head {
             self.begin(head.framing, limits);
@@ -139,8 +140,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         limits: &HeadLimits,
         request_method: &Method,
     ) -> Result<Option<Box<ResponseHead>>, ReadError> {
-        let parse =
-            |scan: &mut Scan, buf: &[u8]| boxed(head::response(scan, buf, limits, request_method)?);
+        let parse = |scan: &mut Scan, buf: &[u8]| head::response(scan, buf, limits, request_method);
         let head = self.read_head(Scan::default(), parse).await?;
         if let Some(head) = &head {
             self.begin(head.framing, limits);
@@ -151,14 +151,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn read_head<T>(
         &mut self,
         start: Scan,
-        parse: impl Fn(&mut Scan, &[u8]) -> Parsed<T>,
-    ) -> Result<Option<T>, ReadError> {
+        parse: impl Fn(&mut Scan, &[u8]) -> Result<Option<(T, usize)>, HeadError>,
+    ) -> Result<Option<Box<T>>, ReadError> {
         if !self.is_idle() {
             return Err(ReadError::OutOfTurn);
         }
         loop {
             match parse(self.scan.get_or_insert(start), &self.buf) {
                 Ok(Some((head, used))) => {
+                    let head = Box::new(head);
                     self.scan = None;
                     self.buf.advance(used);
                     return Ok(Some(head));
@@ -408,14 +409,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         Poll::Ready(Ok(read))
     }
-}
-
-/// A head and its length, where all of it is there.
-type Parsed<T> = Result<Option<(T, usize)>, HeadError>;
-
-#[expect(clippy::unnecessary_wraps, reason = "what a parser returns")]
-fn boxed<T>(parsed: Option<(T, usize)>) -> Parsed<Box<T>> {
-    Ok(parsed.map(|(head, length)| (Box::new(head), length)))
 }
 
 /// What [`Reader::next_frame`] found in the buffer.
