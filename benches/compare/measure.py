@@ -170,7 +170,7 @@ def profile(folder, row, peer, work):
     """Runs `work` under perf."""
     path = Path(folder).resolve() / f"{row}.data"
     path.parent.mkdir(exist_ok=True)
-    command = ["perf", "record", "-q", "-F", "1999", "--call-graph", "dwarf,16384", "-o", path, "-p", str(peer.process.pid)]
+    command = ["perf", "record", "-q", "-F", "1999", "--call-graph", "dwarf,16384", "-o", path, "-p", ",".join(map(str, peer.processes()))]
     recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     done = work()

@@ -25,6 +25,7 @@ def collect(figures, rows, peers, args, command):
             medians = {key: statistics.median(run[key] for run in all_runs)
                        for key in FIGURES if key in all_runs[0]}
             medians["cpu_us_range"] = [min(run["cpu_us"] for run in all_runs), max(run["cpu_us"] for run in all_runs)]
+            medians["cpu_us_runs"] = [run["cpu_us"] for run in all_runs]
             medians["units"] = sum(run["units"] for run in all_runs)
             medians["failed"] = sum(run["failed"] for run in all_runs)
             table[peer] = medians
