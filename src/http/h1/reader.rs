@@ -25,8 +25,7 @@ const LARGE_READ: usize = 64 * 1024;
 /// What an agent may send ahead while it waits for a response.
 const PIPELINED: usize = 16 * 1024;
 
-/// What reads a connection: its reading half, or all of it where what writes to it asks for that
-/// by [`Reader::io`].
+/// What reads a connection: its reading half, or all of it where its writer asks for that.
 ///
 /// One message at a time: a head, then its body to the end, then the next head. Bytes past
 /// the end of a body stay in the buffer. Between messages nothing is allocated, unless bytes
