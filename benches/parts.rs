@@ -433,9 +433,10 @@ fn leaf(criterion: &mut Criterion) {
 }
 
 fn record(criterion: &mut Criterion) {
+    let time = SystemTime::now();
     let record = Record {
-        time: Some(SystemTime::now()),
-        id: Some(uuid::Uuid::now_v7()),
+        time: Some(time),
+        id: Some(portreeve::audit::id_at(time)),
         agent: Some(portreeve::name::AgentName::new("builder")),
         verdict: Some(Verdict::Allow),
         generation: Some(1),

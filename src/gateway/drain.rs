@@ -1,13 +1,12 @@
 //! Going away in order: no new connections, no new requests, then the end.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
-use tokio::task::coop::unconstrained;
 
 /// How far the gateway's going has got.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +73,8 @@ impl Drop for DrainSignal {
 
 pin_project! {
     /// Polls `reached` once, and again where there is another waker or the going has begun: tasks
-    /// ask several times for each request, and the answer takes a lock that all of them share.
+    /// ask several times for each request, and the answer takes a lock that all of them share. So
+    /// `reached` may not be put off by what a task has used up of its turn, as `Notify` is not.
     struct Seldom<W> {
         going: Arc<Going>,
         #[pin]
@@ -93,9 +93,7 @@ impl<W: Future<Output = ()>> Future for Seldom<W> {
             return Poll::Pending;
         }
         *this.asked = Some(cx.waker().clone());
-        // It is not asked again, so it has to hear the question: whatever the task has used up of its
-        // turn, should what is asked ever go by that.
-        pin!(unconstrained(this.reached)).poll(cx)
+        this.reached.poll(cx)
     }
 }
 
@@ -172,6 +170,7 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
     use std::task::Wake;
 

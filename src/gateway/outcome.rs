@@ -459,10 +459,10 @@ impl<'a> Outcome<'a> {
         let metrics = &self.gateway.metrics;
         let verdict = record.verdict.unwrap_or(Verdict::Deny);
         let method = record.method.as_ref().unwrap_or(&Method::GET);
-        let asked = (method, record.status);
         metrics
-            .requests
-            .decided((&self.agent, rule), asked, verdict);
+            .agent(&self.agent)
+            .request(method, record.status, verdict);
+        metrics.rule(rule).request(verdict);
         if let Some(reason) = record.reason {
             metrics.requests.refuse(reason);
             if reason == Reason::NameNotFound {

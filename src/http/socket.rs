@@ -170,20 +170,8 @@ impl Socket {
 
 /// Writes what there is room for; `None` where there is none.
 fn write_some(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
-    let mut count = None;
-    let result = stream.try_io(Interest::WRITABLE, || {
-        let written = send(stream, bytes, SendFlags::NOSIGNAL)?;
-        count = Some(written);
-        // As in `read_some`: where only a part was taken, there is no room left.
-        if written > 0 && written < bytes.len() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(())
-    });
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(count),
-    }
+    let call = || send(stream, bytes, SendFlags::NOSIGNAL);
+    pass(stream, Interest::WRITABLE, bytes.len(), call)
 }
 
 /// Reads what a buffer of so many bytes has room for; `None` where nothing is there yet.
@@ -191,21 +179,32 @@ fn read_some(
     stream: &TcpStream,
     (buffer, room): (impl Buffer<u8>, usize),
 ) -> io::Result<Option<usize>> {
-    let mut count = None;
-    let result = stream.try_io(Interest::READABLE, || {
-        let (_, read) = recv(stream, buffer, RecvFlags::empty())?;
-        count = Some(read);
-        // As for tokio's own reads: where there was room for more, nothing is left. Said like this
-        // the stream counts as not ready from before the read on, so that the next one waits
-        // without a try; what came since makes it ready again.
-        if read > 0 && read < room {
+    let call = || recv(stream, buffer, RecvFlags::empty()).map(|(_, read)| read);
+    pass(stream, Interest::READABLE, room, call)
+}
+
+/// Has `call` pass bytes on, of which it could pass on `most`.
+fn pass(
+    stream: &TcpStream,
+    interest: Interest,
+    most: usize,
+    call: impl FnOnce() -> rustix::io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    let mut passed = None;
+    let result = stream.try_io(interest, || {
+        let count = call()?;
+        passed = Some(count);
+        // As for tokio's own: after a part there is no more to read, or no more room. Said like this
+        // the stream counts as not ready from before the call on, so that the next one waits without
+        // a try; what came since makes it ready again.
+        if count > 0 && count < most {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(())
     });
     match result {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(count),
+        _ => Ok(passed),
     }
 }
 

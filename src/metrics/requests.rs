@@ -169,33 +169,31 @@ impl RuleMetrics {
 
 /// Handles by name, at most [`SERIES`]; later names share one.
 pub(super) struct Handles<K, H> {
-    known: RwLock<ByName<K, H>>,
-    other: H,
+    known: RwLock<ByName<K, Arc<H>>>,
+    other: Arc<H>,
 }
 
 impl<K: Clone + Eq + Hash, H> Handles<K, H> {
     pub(super) fn new(other: H) -> Self {
         Self {
             known: RwLock::default(),
-            other,
+            other: Arc::new(other),
         }
     }
 
-    /// What `with` makes of the handle of this name, which is made if need be.
-    pub(super) fn find<T>(
-        &self,
-        name: &K,
-        make: impl FnOnce() -> H,
-        with: impl FnOnce(&H) -> T,
-    ) -> T {
+    pub(super) fn find(&self, name: &K, make: impl FnOnce() -> H) -> Arc<H> {
         if let Some(handle) = self.known.read().get(name) {
-            return with(handle);
+            return Arc::clone(handle);
         }
         let mut known = self.known.write();
         if known.len() >= SERIES && !known.contains_key(name) {
-            return with(&self.other);
+            return Arc::clone(&self.other);
         }
-        with(known.entry(name.clone()).or_insert_with(make))
+        Arc::clone(
+            known
+                .entry(name.clone())
+                .or_insert_with(|| Arc::new(make())),
+        )
     }
 }
 
@@ -203,9 +201,9 @@ impl<K: Clone + Eq + Hash, H> Handles<K, H> {
 pub struct Requests {
     by_agent: Family<IntCounter>,
     trust_failures: Family<IntCounter>,
-    agents: Handles<AgentName, Arc<AgentMetrics>>,
+    agents: Handles<AgentName, AgentMetrics>,
     by_rule: Family<IntCounter>,
-    rules: Handles<RuleName, Arc<RuleMetrics>>,
+    rules: Handles<RuleName, RuleMetrics>,
     no_rule: Arc<RuleMetrics>,
     refusals: ByLabel<Reason>,
     duration: Histogram,
@@ -243,7 +241,7 @@ impl Requests {
         Self {
             agents: Handles::new(agent(OTHER, &by_agent, &trust_failures)),
             rules: Handles::new(rule(OTHER, &by_rule)),
-            no_rule: rule("none", &by_rule),
+            no_rule: Arc::new(rule("none", &by_rule)),
             by_agent,
             trust_failures,
             by_rule,
@@ -261,35 +259,15 @@ impl Requests {
     }
 
     pub(super) fn agent(&self, name: &AgentName) -> Arc<AgentMetrics> {
-        self.of_agent(name, Arc::clone)
-    }
-
-    fn of_agent<T>(&self, name: &AgentName, with: impl FnOnce(&Arc<AgentMetrics>) -> T) -> T {
         let make = || agent(name.as_str(), &self.by_agent, &self.trust_failures);
-        self.agents.find(name, make, with)
+        self.agents.find(name, make)
     }
 
     pub(super) fn rule(&self, name: Option<&RuleName>) -> Arc<RuleMetrics> {
-        self.of_rule(name, Arc::clone)
-    }
-
-    fn of_rule<T>(&self, name: Option<&RuleName>, with: impl FnOnce(&Arc<RuleMetrics>) -> T) -> T {
-        let Some(name) = name else {
-            return with(&self.no_rule);
-        };
-        let make = || rule(name.as_str(), &self.by_rule);
-        self.rules.find(name, make, with)
-    }
-
-    /// Counts a request that this rule decided, or none.
-    pub fn decided(
-        &self,
-        (agent, rule): (&AgentName, Option<&RuleName>),
-        (method, status): (&Method, Option<StatusCode>),
-        verdict: Verdict,
-    ) {
-        self.of_agent(agent, |agent| agent.request(method, status, verdict));
-        self.of_rule(rule, |rule| rule.request(verdict));
+        name.map_or_else(
+            || Arc::clone(&self.no_rule),
+            |name| self.rules.find(name, || rule(name.as_str(), &self.by_rule)),
+        )
     }
 
     /// Counts a request refused or failed.
@@ -341,23 +319,19 @@ impl Requests {
     }
 }
 
-fn agent(
-    name: &str,
-    requests: &Family<IntCounter>,
-    trust: &Family<IntCounter>,
-) -> Arc<AgentMetrics> {
-    Arc::new(AgentMetrics {
+fn agent(name: &str, requests: &Family<IntCounter>, trust: &Family<IntCounter>) -> AgentMetrics {
+    AgentMetrics {
         name: name.into(),
         requests: requests.clone(),
         cells: Box::new(array::from_fn(|_| OnceLock::new())),
         trust_failures: trust.clone(),
-    })
+    }
 }
 
-fn rule(name: &str, requests: &Family<IntCounter>) -> Arc<RuleMetrics> {
-    Arc::new(RuleMetrics {
+fn rule(name: &str, requests: &Family<IntCounter>) -> RuleMetrics {
+    RuleMetrics {
         name: name.into(),
         requests: requests.clone(),
         cells: array::from_fn(|_| OnceLock::new()),
-    })
+    }
 }

@@ -158,7 +158,7 @@ impl Credentials {
     /// Counts a request that the credential was attached to.
     pub fn attach(&self, name: &CredentialName) {
         let make = || self.attached.child(&[name.as_str()]);
-        self.counters.find(name, make, IntCounter::inc);
+        self.counters.find(name, make).inc();
     }
 
     /// Counts an echo of the credential that was kept from an agent.
